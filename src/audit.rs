@@ -1,0 +1,1 @@
+//! One line per decision, for people and for evidence.

@@ -1,0 +1,1 @@
+//! The judgement: facts in, decision out.

@@ -1,0 +1,1 @@
+//! Where users, passwords and tokens live.

@@ -1,0 +1,1 @@
+//! Consecutive failures and locks: a state machine with time as an argument.

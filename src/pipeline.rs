@@ -1,0 +1,1 @@
+//! One request from bytes to reply; the only place that knows the order of steps.

@@ -1,0 +1,1 @@
+//! What is asked: clients, service profiles, operations.

@@ -1,0 +1,1 @@
+//! The wire: packets, attributes, signatures, requests and replies.

@@ -1,0 +1,1 @@
+//! What the daemon remembers, shared between threads.

@@ -1,0 +1,1 @@
+//! Users and their tokens, as the directory binds them.
