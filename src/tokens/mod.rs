@@ -1,1 +1,9 @@
-//! Users and their tokens, as the directory binds them.
+//! Users and their tokens, as the directory binds them: parsed once, and then only asked whether they may be used.
+
+mod account;
+mod token;
+mod user;
+
+pub use account::{Account, AccountStanding};
+pub use token::{Defect, Standing, Token};
+pub use user::{LoginCode, Role, TOKENS_MAX, Tokens, User};

@@ -1,0 +1,357 @@
+//! What is known of users and their tokens: written by the directory, read by the pipeline, never waited for.
+//!
+//! There are two kinds. A *complete* table (`follow`, `poll`, embedded) holds everybody: a name that is not in it does
+//! not exist, and a table that has not been confirmed for too long answers nobody, because a revoked token could still
+//! be in it. A *cache* (`ask`) holds whom somebody asked for lately: a name that is not in it has to be searched for.
+
+use crate::clock::Mono;
+use crate::identity::{EntryId, UserName};
+use crate::tokens::User;
+use ahash::RandomState;
+use dashmap::DashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Users by name. Shared by the directory's tasks, which write, and the workers, which read.
+pub struct Bindings {
+    scope: Scope,
+    hashers: [RandomState; 2],
+    names: DashMap<NameKey, Named>,
+    users: DashMap<EntryId, Held>,
+    loaded: AtomicBool,
+    confirmed: AtomicU64,
+}
+
+/// Which users a table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody; stale when not confirmed for this long.
+    Complete {
+        /// How long an unconfirmed table may still be believed.
+        max_stale: Duration,
+    },
+    /// Those who were asked for lately.
+    Cache {
+        /// How long one answer is believed.
+        lifetime: Duration,
+        /// How many users are held at most; one over the limit pushes out another.
+        capacity: usize,
+    },
+}
+
+/// What the table knows of one name.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// Exactly this user.
+    One(Arc<User>),
+    /// Nobody has this name.
+    Nobody,
+    /// Several entries have this name, so nobody can say who is meant.
+    Several,
+    /// The table cannot know: search the directory.
+    Ask,
+    /// The table is too old to be believed, or was never filled.
+    Stale,
+}
+
+/// A name in the form it is compared in: hashed under two random keys, so that senders cannot choose collisions and a
+/// name costs sixteen octets.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct NameKey(u64, u64);
+
+/// Who has a name: nearly always one user.
+enum Named {
+    One(Arc<User>),
+    Several(Vec<Arc<User>>),
+}
+
+/// One user with the names they are found by.
+struct Held {
+    names: Box<[NameKey]>,
+    expires: Mono,
+}
+
+impl Bindings {
+    /// An empty table; a complete one answers [`Known::Stale`] until it is confirmed for the first time.
+    pub fn new(scope: Scope) -> Bindings {
+        Bindings {
+            scope,
+            hashers: [RandomState::new(), RandomState::new()],
+            names: DashMap::new(),
+            users: DashMap::new(),
+            loaded: AtomicBool::new(false),
+            confirmed: AtomicU64::new(0),
+        }
+    }
+
+    /// What is known of `name` at `now`.
+    pub fn look_up(&self, name: &UserName, now: Mono) -> Known {
+        if !self.is_fresh(now) {
+            return Known::Stale;
+        }
+        let Some(text) = name.text() else { return Known::Nobody };
+        let found = match self.names.get(&self.key(text)).as_deref() {
+            Some(Named::One(user)) => Known::One(Arc::clone(user)),
+            Some(Named::Several(_)) => Known::Several,
+            None => return self.missing(),
+        };
+        match (&found, self.scope) {
+            (Known::One(user), Scope::Cache { .. }) if !self.is_current(user.id, now) => Known::Ask,
+            _ => found,
+        }
+    }
+
+    /// The user of this entry, if held.
+    pub fn user(&self, id: EntryId) -> Option<Arc<User>> {
+        let first = *self.users.get(&id)?.names.first()?;
+        match self.names.get(&first).as_deref()? {
+            Named::One(user) => Some(Arc::clone(user)),
+            Named::Several(users) => users.iter().find(|user| user.id == id).cloned(),
+        }
+    }
+
+    /// Puts a user in, found by `names`; replaces what was known of the entry.
+    pub fn put(&self, user: User, names: &[impl AsRef<str>], now: Mono) -> Arc<User> {
+        let user = Arc::new(user);
+        let mut keys: Vec<NameKey> = names.iter().map(|name| self.key(name.as_ref())).collect();
+        keys.sort_unstable_by_key(|key| (key.0, key.1));
+        keys.dedup();
+        let expires = match self.scope {
+            Scope::Complete { .. } => Mono::from_nanos(u64::MAX),
+            Scope::Cache { lifetime, capacity } => {
+                self.make_room(capacity, now);
+                now.plus(lifetime)
+            }
+        };
+        let before = self.users.insert(user.id, Held { names: keys.clone().into(), expires });
+        for key in before.iter().flat_map(|held| held.names.iter()).filter(|key| !keys.contains(key)) {
+            self.unname(*key, user.id);
+        }
+        for key in keys {
+            self.name(key, &user);
+        }
+        user
+    }
+
+    /// Takes a user out: revoked means revoked.
+    pub fn remove(&self, id: EntryId) {
+        if let Some((_, held)) = self.users.remove(&id) {
+            for key in held.names {
+                self.unname(key, id);
+            }
+        }
+    }
+
+    /// Removes everybody who is not in `present`: the end of a full refresh.
+    pub fn keep_only(&self, present: &HashSet<EntryId>) {
+        let gone: Vec<EntryId> =
+            self.users.iter().map(|held| *held.key()).filter(|id| !present.contains(id)).collect();
+        for id in gone {
+            self.remove(id);
+        }
+    }
+
+    /// The directory says that all of this is true at `now`.
+    pub fn confirm(&self, now: Mono) {
+        self.confirmed.fetch_max(now.nanos(), Ordering::Release);
+        self.loaded.store(true, Ordering::Release);
+    }
+
+    /// How long ago the table was confirmed; `None` if never.
+    pub fn age(&self, now: Mono) -> Option<Duration> {
+        self.loaded
+            .load(Ordering::Acquire)
+            .then(|| now.since(Mono::from_nanos(self.confirmed.load(Ordering::Acquire))))
+    }
+
+    /// Whether look-ups are answered at `now`; a cache always answers.
+    pub fn is_fresh(&self, now: Mono) -> bool {
+        match self.scope {
+            Scope::Complete { max_stale } => self.age(now).is_some_and(|age| age <= max_stale),
+            Scope::Cache { .. } => true,
+        }
+    }
+
+    /// How many users are held.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether nobody is held.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    fn missing(&self) -> Known {
+        match self.scope {
+            Scope::Complete { .. } => Known::Nobody,
+            Scope::Cache { .. } => Known::Ask,
+        }
+    }
+
+    fn is_current(&self, id: EntryId, now: Mono) -> bool {
+        self.users.get(&id).is_some_and(|held| now < held.expires)
+    }
+
+    /// Pushes somebody out of a full cache: first whoever has expired, else anybody; they are only asked for again.
+    fn make_room(&self, capacity: usize, now: Mono) {
+        if self.users.len() < capacity {
+            return;
+        }
+        let gone = self.users.iter().find(|held| held.expires <= now).map(|held| *held.key());
+        let gone = gone.or_else(|| self.users.iter().next().map(|held| *held.key()));
+        if let Some(id) = gone {
+            self.remove(id);
+        }
+    }
+
+    fn name(&self, key: NameKey, user: &Arc<User>) {
+        let mut named = self.names.entry(key).or_insert_with(|| Named::One(Arc::clone(user)));
+        match named.value_mut() {
+            Named::One(one) if one.id == user.id => *one = Arc::clone(user),
+            Named::One(one) => *named = Named::Several(vec![Arc::clone(one), Arc::clone(user)]),
+            Named::Several(users) => {
+                users.retain(|other| other.id != user.id);
+                users.push(Arc::clone(user));
+            }
+        }
+    }
+
+    fn unname(&self, key: NameKey, id: EntryId) {
+        let dashmap::Entry::Occupied(mut named) = self.names.entry(key) else { return };
+        match named.get_mut() {
+            Named::One(one) if one.id != id => {}
+            Named::One(_) => {
+                named.remove();
+            }
+            Named::Several(users) => {
+                users.retain(|user| user.id != id);
+                if let [one] = users.as_slice() {
+                    let one = Arc::clone(one);
+                    named.insert(Named::One(one));
+                }
+            }
+        }
+    }
+
+    /// Names are compared as the directory's caseIgnoreMatch does (RFC 4518): case and surplus blanks do not count.
+    fn key(&self, name: &str) -> NameKey {
+        let mut folded = String::with_capacity(name.len());
+        for word in name.split_whitespace() {
+            if !folded.is_empty() {
+                folded.push(' ');
+            }
+            folded.extend(word.chars().flat_map(char::to_lowercase));
+        }
+        let [first, second] = &self.hashers;
+        NameKey(first.hash_one(&folded), second.hash_one(&folded))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::{Account, Role, Tokens};
+
+    const COMPLETE: Scope = Scope::Complete { max_stale: Duration::from_secs(300) };
+    const NOW: Mono = Mono::from_nanos(1_000_000_000);
+
+    fn user(id: u8) -> User {
+        User {
+            id: EntryId::new([id; 16]),
+            name: "u".into(),
+            dn: format!("uid=u{id}").into(),
+            contract: None,
+            role: Role::General,
+            login_code: None,
+            account: Account::default(),
+            tokens: Tokens::These(Vec::new()),
+        }
+    }
+
+    fn look_up(bindings: &Bindings, name: &str, now: Mono) -> Known {
+        bindings.look_up(&UserName::new(name.as_bytes()).unwrap(), now)
+    }
+
+    #[test]
+    fn every_spelling_of_a_name_meets_in_one_user() {
+        let bindings = Bindings::new(COMPLETE);
+        bindings.put(user(1), &["Alice Smith"], NOW);
+        bindings.confirm(NOW);
+        for name in ["alice smith", " ALICE  smith ", "Alice Smith"] {
+            assert!(
+                matches!(look_up(&bindings, name, NOW), Known::One(user) if user.id == EntryId::new([1; 16])),
+                "{name}"
+            );
+        }
+        assert!(matches!(look_up(&bindings, "alicesmith", NOW), Known::Nobody));
+        assert!(matches!(bindings.look_up(&UserName::new(b"\xff").unwrap(), NOW), Known::Nobody));
+    }
+
+    #[test]
+    fn ldap_15_a_table_that_nobody_confirms_answers_nobody() {
+        let bindings = Bindings::new(COMPLETE);
+        bindings.put(user(1), &["a"], NOW);
+        assert!(matches!(look_up(&bindings, "a", NOW), Known::Stale));
+        bindings.confirm(NOW);
+        assert!(matches!(look_up(&bindings, "a", NOW.plus(Duration::from_secs(300))), Known::One(_)));
+        assert!(matches!(look_up(&bindings, "a", NOW.plus(Duration::from_secs(301))), Known::Stale));
+        bindings.confirm(NOW.plus(Duration::from_secs(302)));
+        assert!(matches!(look_up(&bindings, "a", NOW.plus(Duration::from_secs(303))), Known::One(_)));
+    }
+
+    #[test]
+    fn ldap_31_a_name_of_two_entries_is_nobodys_until_one_goes() {
+        let bindings = Bindings::new(COMPLETE);
+        bindings.confirm(NOW);
+        bindings.put(user(1), &["a"], NOW);
+        bindings.put(user(2), &["A"], NOW);
+        assert!(matches!(look_up(&bindings, "a", NOW), Known::Several));
+        bindings.remove(EntryId::new([1; 16]));
+        assert!(
+            matches!(look_up(&bindings, "a", NOW), Known::One(user) if user.id == EntryId::new([2; 16]))
+        );
+        bindings.remove(EntryId::new([2; 16]));
+        assert!(matches!(look_up(&bindings, "a", NOW), Known::Nobody));
+        assert!(bindings.is_empty());
+    }
+
+    #[test]
+    fn ldap_12_a_rename_moves_the_name_and_keeps_the_identity() {
+        let bindings = Bindings::new(COMPLETE);
+        bindings.confirm(NOW);
+        bindings.put(user(1), &["old", "mail@example.jp"], NOW);
+        bindings.put(user(1), &["new", "mail@example.jp"], NOW);
+        assert!(matches!(look_up(&bindings, "old", NOW), Known::Nobody));
+        assert!(matches!(look_up(&bindings, "new", NOW), Known::One(_)));
+        assert!(matches!(look_up(&bindings, "mail@example.jp", NOW), Known::One(_)));
+        assert_eq!(bindings.len(), 1);
+    }
+
+    #[test]
+    fn ldap_11_a_full_refresh_removes_whoever_was_not_in_it() {
+        let bindings = Bindings::new(COMPLETE);
+        bindings.confirm(NOW);
+        bindings.put(user(1), &["a"], NOW);
+        bindings.put(user(2), &["b"], NOW);
+        bindings.keep_only(&HashSet::from([EntryId::new([2; 16])]));
+        assert!(matches!(look_up(&bindings, "a", NOW), Known::Nobody));
+        assert!(matches!(look_up(&bindings, "b", NOW), Known::One(_)));
+    }
+
+    #[test]
+    fn a_cache_forgets_and_stays_within_its_bounds() {
+        let lifetime = Duration::from_secs(5);
+        let bindings = Bindings::new(Scope::Cache { lifetime, capacity: 2 });
+        assert!(matches!(look_up(&bindings, "a", NOW), Known::Ask));
+        bindings.put(user(1), &["a"], NOW);
+        assert!(matches!(look_up(&bindings, "a", NOW), Known::One(_)));
+        assert!(matches!(look_up(&bindings, "a", NOW.plus(lifetime)), Known::Ask));
+        for id in 2..100 {
+            bindings.put(user(id), &[format!("u{id}")], NOW);
+            assert!(bindings.len() <= 2);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Marks: what must survive a crash, as absolute values that may be replayed in any number.
+
+use crate::clock::Wall;
+use crate::identity::EntryId;
+use crate::lockout::Lockout;
+use crate::otp::Step;
+use std::net::IpAddr;
+
+/// One durable fact. Each carries the whole new value of one slot and the slot's version, so that replaying a mark
+/// twice, or an older one after a newer one, changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A user's failures and lock.
+    User(UserMark),
+    /// A token's used-up step, drift and failures.
+    Token(TokenMark),
+    /// A source that has once sent a valid Message-Authenticator and must always send one (RAD-21).
+    Pin(IpAddr),
+    /// The latest wall-clock time that any code was judged at: a clock behind it is not trusted (OTP-24).
+    Clock(Wall),
+}
+
+/// The whole value of a user's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserMark {
+    /// The user's entry.
+    pub user: EntryId,
+    /// Counts the changes of this slot; a mark with a lower or equal version is old.
+    pub version: u32,
+    /// Failures in a row, and the lock they led to.
+    pub lockout: Lockout,
+}
+
+/// The whole value of a token's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenMark {
+    /// The token's entry.
+    pub token: EntryId,
+    /// Counts the changes of this slot; a mark with a lower or equal version is old.
+    pub version: u32,
+    /// The last accepted step or counter; nothing at or below it is ever accepted again.
+    pub last: Option<Step>,
+    /// The drift learned so far, in steps.
+    pub drift: i16,
+    /// Failures in a row, over all locks and releases; at the limit the token is disabled.
+    pub failures: u16,
+    /// Tells one binding of the token from the next: part of a hash of the key. A new key clears `failures`.
+    pub imprint: u32,
+}
