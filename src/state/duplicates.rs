@@ -76,14 +76,7 @@ impl Duplicates {
 
     /// Enters a request, or says what became of the one it repeats. A new request under an old key replaces the old
     /// one, whose reply is then no longer sent.
-    pub fn enter(
-        &self,
-        key: Key,
-        authenticator: &[u8; 16],
-        octets: &[u8],
-        by: RequestId,
-        now: Mono,
-    ) -> Seen {
+    pub fn enter(&self, key: Key, authenticator: &[u8; 16], octets: &[u8], by: RequestId, now: Mono) -> Seen {
         let digest = self.digests.hash_one(octets);
         let entry = Entry { authenticator: *authenticator, digest, request: by, state: State::InFlight };
         match self.entries.entry(key) {

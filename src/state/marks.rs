@@ -44,7 +44,7 @@ pub struct TokenMark {
     pub version: u32,
     /// The last accepted step or counter; nothing at or below it is ever accepted again.
     pub last: Option<Step>,
-    /// The drift learned so far, in steps.
+    /// The drift learned so far, in quarters of a step ([`crate::otp::Drift::quarters`]).
     pub drift: i16,
     /// Failures in a row, over all locks and releases; at the limit the token is disabled.
     pub failures: u16,

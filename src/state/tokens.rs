@@ -7,7 +7,7 @@
 
 use super::marks::TokenMark;
 use crate::identity::{EntryId, RequestId};
-use crate::otp::Step;
+use crate::otp::{Drift, Step};
 use dashmap::DashMap;
 
 /// Failures in a row, over all locks and releases, after which a token is disabled until it is bound anew
@@ -24,7 +24,7 @@ pub struct Tokens {
 struct Slot {
     version: u32,
     last: Option<Step>,
-    drift: i16,
+    drift: Drift,
     failures: u16,
     imprint: u32,
     claim: Option<Claim>,
@@ -41,8 +41,8 @@ struct Claim {
 pub struct Past {
     /// The last accepted step or counter.
     pub last: Option<Step>,
-    /// The drift learned so far, in steps.
-    pub drift: i16,
+    /// The drift learned so far.
+    pub drift: Drift,
     /// Failures in a row.
     pub failures: u16,
 }
@@ -67,7 +67,7 @@ pub struct Use {
     /// The step or counter that the code belongs to.
     pub step: Step,
     /// The drift to remember when the code is accepted.
-    pub drift: i16,
+    pub drift: Drift,
     /// Whether a new key starts a new count of steps (HOTP) or time goes on (TOTP).
     pub renewal: Renewal,
 }
@@ -136,7 +136,7 @@ impl Tokens {
             *slot = Slot {
                 version: mark.version,
                 last: mark.last,
-                drift: mark.drift,
+                drift: Drift::from_quarters(mark.drift),
                 failures: mark.failures,
                 imprint: mark.imprint,
                 claim: slot.claim,
@@ -193,7 +193,7 @@ impl Slot {
         }
         // Version 0 has never been marked: there is no earlier binding to tell this one from.
         if self.version > 0 {
-            self.drift = 0;
+            self.drift = Drift::default();
             self.failures = 0;
             if renewal == Renewal::RestartsCounter {
                 self.last = None;
@@ -217,7 +217,7 @@ impl Slot {
             token,
             version: self.version,
             last: self.last,
-            drift: self.drift,
+            drift: self.drift.quarters(),
             failures: self.failures,
             imprint: self.imprint,
         }
@@ -233,7 +233,13 @@ mod tests {
     const SECOND: RequestId = RequestId(2);
 
     fn code(step: u64) -> Use {
-        Use { token: TOKEN, imprint: 1, step: Step(step), drift: 0, renewal: Renewal::KeepsStep }
+        Use {
+            token: TOKEN,
+            imprint: 1,
+            step: Step(step),
+            drift: Drift::default(),
+            renewal: Renewal::KeepsStep,
+        }
     }
 
     fn past(tokens: &Tokens) -> Past {
