@@ -54,7 +54,8 @@ macro_rules! attributes {
             $(#[doc = $name] pub const $constant: u8 = $number;)*
         }
 
-        const ATTRIBUTES: &[(u8, &str, DataType)] = &[$(($number, $name, DataType::$type)),*];
+        /// Numbers, names and types of all of them.
+        pub(super) const ATTRIBUTES: &[(u8, &str, DataType)] = &[$(($number, $name, DataType::$type)),*];
     };
 }
 
