@@ -1,1 +1,16 @@
 //! What is asked: clients, service profiles, operations.
+
+mod client;
+mod encoding;
+mod life;
+mod operation;
+mod profile;
+
+pub use client::{Client, Clients, ClientsProblem, Patience, PatienceProblem, UserNameForm};
+pub use encoding::{Charset, Normalisation, PasswordEncoding, Unreadable};
+pub use life::{ClosedHours, LifeProblem, MinuteOfDay, StartPassword, TokenLife, Undecided};
+pub use operation::{Condition, ConditionProblem, Operation, Otherwise, Pattern, Requirement};
+pub use profile::{
+    ChallengeLifetime, Contradiction, LockLength, MaxFailures, PasswordCheck, Profile, ProfileProblem,
+    RejectDelay, ReplyText, SecondStep, Texts, WrongPassword,
+};

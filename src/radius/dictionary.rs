@@ -1,6 +1,6 @@
 //! Numbers and names of packets and attributes, and the attribute names that configuration uses.
 
-use crate::radius::packet::Packet;
+use crate::radius::packet::{Packet, VALUE_OCTETS_MAX, VendorAttribute};
 use arrayvec::ArrayString;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -194,9 +194,7 @@ impl AttributeName {
         };
         let vendor = match name {
             AttributeName::Vendor(vendor, kind) => {
-                let own = move |found: &crate::radius::packet::VendorAttribute<'a>| {
-                    (found.vendor, found.kind) == (vendor, kind)
-                };
+                let own = move |found: &VendorAttribute<'a>| (found.vendor, found.kind) == (vendor, kind);
                 Some(packet.vendor_attributes().filter(own).map(|found| found.value))
             }
             _ => None,
@@ -236,7 +234,7 @@ impl AttributeName {
                     Some(format!("{}/{bits}", masked(address.parse().ok()?, bits)))
                 })
                 .ok_or_else(|| wrong("an IPv6 prefix such as 2001:db8::/48")),
-            _ if written.len() > crate::radius::packet::VALUE_OCTETS_MAX => Err(wrong("at most 253 octets")),
+            _ if written.len() > VALUE_OCTETS_MAX => Err(wrong("at most 253 octets")),
             _ => Ok(written.to_owned()),
         }
     }
