@@ -24,7 +24,7 @@ pub use marks::{Mark, Marks, TokenMark, UserMark};
 pub use pins::Pins;
 pub use sources::Sources;
 pub use time_guard::{Look, TimeGuard};
-pub use tokens::{Claimed, Past, Renewal, Tokens, Use};
+pub use tokens::{Claimed, Renewal, Tokens, Use};
 pub use users::{Counted, Users};
 
 use crate::clock::{Moment, Wall};
