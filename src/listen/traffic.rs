@@ -1,5 +1,6 @@
 //! What the sockets have seen, in exact counters that metrics read at each scrape.
 
+use crate::metrics::Loss;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of one socket. Never sampled, never reset.
@@ -51,14 +52,14 @@ impl Traffic {
         self.send_failed.value()
     }
 
-    /// Everything lost on this side of the kernel, by cause, in the words of `sekisho_dropped_total`.
-    pub fn lost(&self) -> [(&'static str, u64); 5] {
+    /// Everything lost on this side of the kernel, by cause.
+    pub fn lost(&self) -> [(Loss, u64); 5] {
         [
-            ("receive-failed", self.receive_failed()),
-            ("unanswerable", self.unanswerable()),
-            ("handler-panicked", self.handler_panicked()),
-            ("send-blocked", self.send_blocked()),
-            ("send-failed", self.send_failed()),
+            (Loss::ReceiveFailed, self.receive_failed()),
+            (Loss::Unanswerable, self.unanswerable()),
+            (Loss::HandlerPanicked, self.handler_panicked()),
+            (Loss::SendBlocked, self.send_blocked()),
+            (Loss::SendFailed, self.send_failed()),
         ]
     }
 }
