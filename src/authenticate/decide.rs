@@ -189,7 +189,9 @@ fn required<'a>(facts: &Facts<'a>) -> Decision<'a> {
         Tried::Wrong => refuse(facts, wrong_code(facts, tried.cut)),
         Tried::NoCode => match (facts.stage, facts.profile.second_step) {
             (Stage::First, SecondStep::WhenMissing) => Decision::Challenge(None),
-            _ => refuse(facts, Refusal::free(Reason::CodeMissing)),
+            (Stage::First, _) => refuse(facts, Refusal::free(Reason::CodeMissing)),
+            // The answer to a challenge is a guess whatever it looks like (CHL-08).
+            (Stage::Second { .. }, _) => refuse(facts, wrong_code(facts, tried.cut)),
         },
     }
 }

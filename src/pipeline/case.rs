@@ -5,6 +5,7 @@ use crate::clock::{Moment, Mono};
 use crate::identity::{OperationName, RequestId, TokenSerial, UserName};
 use crate::listen::{Arrival, ReturnAddress};
 use crate::authenticate::Matched;
+use crate::metrics::ClientMetrics;
 use crate::outcome::{Reason, Verdict};
 use crate::policy::{Client, Requirement};
 use crate::radius::{self, ReplyContent, ReplyTo};
@@ -25,6 +26,7 @@ pub struct Case {
     pub id: RequestId,
     /// Who asks.
     pub client: Arc<Client>,
+    pub(super) counters: Arc<ClientMetrics>,
     /// When the datagram arrived: the moment that codes are judged at.
     pub at: Moment,
     /// The name as sent, in the form the client declares.
@@ -73,10 +75,12 @@ pub struct Outgoing {
     pub not_before: Option<Mono>,
     /// Why.
     pub reason: Reason,
-    /// Who asked.
-    pub client: Arc<Client>,
+    /// Whose counters it goes to.
+    pub counters: Arc<ClientMetrics>,
     /// When the request arrived.
     pub at: Moment,
+    /// From the arrival until the mark was durable; the delay of rejects is not in it.
+    pub elapsed: Duration,
     /// Whether this failure locked the user.
     pub locks: bool,
     /// Which request this answers.
@@ -92,6 +96,7 @@ impl Case {
     pub(super) fn new(
         id: RequestId,
         client: &Arc<Client>,
+        counters: &Arc<ClientMetrics>,
         to: ReplyTo,
         arrival: &Arrival<'_>,
         key: duplicates::Key,
@@ -101,6 +106,7 @@ impl Case {
         Box::new(Case {
             id,
             client: Arc::clone(client),
+            counters: Arc::clone(counters),
             at: arrival.at,
             user_name: None,
             user: None,
@@ -165,7 +171,7 @@ impl Case {
         mut self: Box<Case>,
         reason: Reason,
         content: &ReplyContent<'_>,
-    ) -> Result<Finished, (Arc<Client>, Reason)> {
+    ) -> Result<Finished, (Arc<ClientMetrics>, Reason)> {
         let secret = self.client.secrets.secret(self.to.which_secret());
         let encoded = secret
             .ok_or(Reason::MessageAuthenticatorBad)
@@ -173,7 +179,7 @@ impl Case {
         match encoded {
             Ok(octets) => Ok(self.end(reason, Some(octets))),
             // Dropping the case gives everything back.
-            Err(reason) => Err((Arc::clone(&self.client), reason)),
+            Err(reason) => Err((Arc::clone(&self.counters), reason)),
         }
     }
 
@@ -193,8 +199,9 @@ impl Case {
                 not_before: (reason.verdict() == Verdict::Reject).then(|| self.reject_time()),
                 reply: octets.map(|octets| (self.from, octets)),
                 reason,
-                client: Arc::clone(&self.client),
+                counters: Arc::clone(&self.counters),
                 at: self.at,
+                elapsed: Duration::ZERO,
                 locks: self.locks,
                 id: self.id,
                 key: self.key,

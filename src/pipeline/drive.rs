@@ -8,10 +8,10 @@
 
 use super::{Answer, Case, Finished, Outgoing, Pipeline, Question, Step};
 use crate::audit::Audit;
-use crate::clock::{self, Mono};
+use crate::clock;
 use crate::directory::Directory;
-use crate::listen::{Arrival, Hold, Outbound};
-use crate::metrics::Metrics;
+use crate::listen::{Arrival, Hold, Outbound, Refused};
+use crate::metrics::{ClientMetrics, Metrics};
 use crate::outcome::Reason;
 use crate::store::{Batch, Staged, Store};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Drive {
     /// A datagram has arrived; called by the worker that received it, which goes on at once.
     pub fn arrive(self: &Arc<Drive>, arrival: &Arrival<'_>) {
         if self.draining.load(Ordering::Relaxed) {
-            return self.metrics.dropped(None, Reason::Draining);
+            return self.dropped(self.metrics.unknown_client(), Reason::Draining);
         }
         let step = self.pipeline.begin(arrival);
         self.carry_out(step);
@@ -97,7 +97,7 @@ impl Drive {
 
     async fn ask(self: Arc<Drive>, case: Box<Case>, question: Question) {
         if case.is_superseded() {
-            return self.metrics.dropped(Some(&case.client.name), Reason::Superseded);
+            return self.dropped(&case.counters, Reason::Superseded);
         }
         let deadline = case.deadline();
         let answer = match question {
@@ -114,9 +114,12 @@ impl Drive {
         let Finished { marks, evidence, outgoing } = finished;
         if let Err(refused) = self.store.stage(Staged { marks, evidence: Some(evidence), release: outgoing }) {
             // Without its mark nothing leaves: the gateway asks its next server.
-            let client = &refused.release.client.name;
-            self.metrics.dropped(Some(client), Reason::DiskFailed);
+            self.dropped(&refused.release.counters, Reason::DiskFailed);
         }
+    }
+
+    fn dropped(&self, counters: &ClientMetrics, reason: Reason) {
+        self.metrics.record(counters, reason, Duration::ZERO);
     }
 }
 
@@ -141,14 +144,14 @@ impl Release {
         let Batch { evidence, releases, result } = batch;
         if result.is_err() {
             for outgoing in releases {
-                self.metrics.dropped(Some(&outgoing.client.name), Reason::DiskFailed);
+                record(&self.metrics, &outgoing, Reason::DiskFailed);
             }
             return;
         }
         let written = self.audit.append(evidence);
         for outgoing in releases {
             if written.is_err() && self.audit.stops_service() {
-                self.metrics.dropped(Some(&outgoing.client.name), Reason::DiskFailed);
+                record(&self.metrics, &outgoing, Reason::DiskFailed);
                 continue;
             }
             self.let_go(outgoing);
@@ -160,13 +163,16 @@ impl Release {
         self.hold.finish(grace);
     }
 
-    fn let_go(&mut self, outgoing: Outgoing) {
-        let due = outgoing.not_before.filter(|&due| due > clock::now().mono);
+    fn let_go(&mut self, mut outgoing: Outgoing) {
+        let now = clock::now().mono;
+        outgoing.elapsed = now.since(outgoing.at.mono);
+        let due = outgoing.not_before.filter(|&due| due > now);
         match due {
             None => send(&self.outbound, &self.metrics, outgoing),
             Some(due) => {
                 if let Err(refused) = self.hold.keep(due, outgoing) {
-                    self.metrics.dropped(Some(&refused.into_inner().client.name), Reason::TableFull);
+                    let (Refused::Full(outgoing) | Refused::Stopped(outgoing)) = refused;
+                    record(&self.metrics, &outgoing, Reason::TableFull);
                 }
             }
         }
@@ -175,21 +181,20 @@ impl Release {
 
 /// The one exit: what is counted here is what happened.
 fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing) {
-    let now = clock::now().mono;
-    if outgoing.reply.is_none() {
-        metrics.dropped(Some(&outgoing.client.name), outgoing.reason);
-        return;
-    }
-    match outgoing.leave(now) {
-        Some((to, octets)) => outbound.send(&to, octets),
-        None => return metrics.dropped(Some(&outgoing.client.name), Reason::Superseded),
-    }
-    record(metrics, &outgoing, now);
+    let reason = if outgoing.reply.is_none() {
+        outgoing.reason
+    } else if let Some((to, octets)) = outgoing.leave(clock::now().mono) {
+        outbound.send(&to, octets);
+        outgoing.reason
+    } else {
+        Reason::Superseded
+    };
+    record(metrics, &outgoing, reason);
 }
 
-fn record(metrics: &Metrics, outgoing: &Outgoing, now: Mono) {
-    metrics.record(&outgoing.client.name, outgoing.reason, now.since(outgoing.at.mono));
+fn record(metrics: &Metrics, outgoing: &Outgoing, reason: Reason) {
+    metrics.record(&outgoing.counters, reason, outgoing.elapsed);
     if outgoing.locks {
-        metrics.user_locked();
+        metrics.lockouts.inc();
     }
 }

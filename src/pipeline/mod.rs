@@ -30,11 +30,13 @@ use crate::directory::{Found, PasswordAnswer, Unavailable};
 use crate::identity::{RequestId, UserName};
 use crate::listen::{Arrival, ReturnAddress};
 use crate::lockout::{Failure, Rules};
-use crate::metrics::Metrics;
+use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
 use crate::otp::Moving;
 use crate::outcome::{Reason, Verdict};
 use crate::policy::{Client, Clients, ReplyText, WrongPassword};
-use crate::radius::{Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature};
+use crate::radius::{
+    Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature, WhichSecret,
+};
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
@@ -66,6 +68,30 @@ pub struct Settings {
     pub attributes_max: usize,
     /// Failures of one end-user address within a minute after which it is refused without counting against the user.
     pub source_failures_max: u32,
+    /// The counters of each client, by its number.
+    counters: Vec<Arc<ClientMetrics>>,
+}
+
+/// See [`Settings::source_failures_max`]: more than any one person mistypes in a minute.
+pub const SOURCE_FAILURES_MAX: u32 = 20;
+
+impl Settings {
+    /// The settings for these clients.
+    ///
+    /// # Errors
+    /// Those of [`Metrics::client`], which has none in practice.
+    pub fn new(
+        clients: Clients,
+        attributes_max: usize,
+        source_failures_max: u32,
+        metrics: &Metrics,
+    ) -> Result<Settings, prometheus::Error> {
+        let mut counters = Vec::new();
+        for client in clients.iter() {
+            counters.push(Arc::new(metrics.client(&client.name)?));
+        }
+        Ok(Settings { clients, attributes_max, source_failures_max, counters })
+    }
 }
 
 /// The memory that the pipeline works on.
@@ -143,12 +169,18 @@ impl Pipeline {
     /// the signature check (standards.md 1.1).
     pub fn begin(&self, arrival: &Arrival<'_>) -> Step {
         let settings = self.settings.load();
-        let client = match Packet::peek(arrival.octets) {
-            Err(reason) => return self.dropped(None, reason),
-            Ok(_) => settings.clients.find(arrival.from.peer.ip()),
+        let stranger = self.metrics.unknown_client();
+        if let Err(reason) = Packet::peek(arrival.octets) {
+            return self.dropped(stranger, reason);
+        }
+        let client = settings.clients.find(arrival.from.peer.ip());
+        let Some((client, counters)) =
+            client.and_then(|client| Some((client, settings.counters.get(usize::from(client.number))?)))
+        else {
+            return self.dropped(stranger, Reason::ClientUnknown);
         };
-        let Some(client) = client else { return self.dropped(None, Reason::ClientUnknown) };
-        self.receive(&settings, client, arrival).unwrap_or_else(|reason| self.dropped(Some(client), reason))
+        self.receive(&settings, client, counters, arrival)
+            .unwrap_or_else(|reason| self.dropped(counters, reason))
     }
 
     /// The directory has answered, or could not.
@@ -177,6 +209,7 @@ impl Pipeline {
         &self,
         settings: &Settings,
         client: &Arc<Client>,
+        counters: &Arc<ClientMetrics>,
         arrival: &Arrival<'_>,
     ) -> Result<Step, Reason> {
         let source = arrival.from.peer.ip();
@@ -185,7 +218,7 @@ impl Pipeline {
         let request = Request::receive(packet, &client.secrets, &client.signature, pinned)?;
         let to = ReplyTo::new(&request)?;
         if request.kind == Kind::StatusServer {
-            return self.answer_status_server(client, arrival, &to);
+            return self.answer_status_server(client, counters, arrival, &to);
         }
         let place = self.tables.admission.enter(client.number).map_err(|refused| match refused {
             admission::Refused::Share => Reason::ClientShare,
@@ -203,21 +236,17 @@ impl Pipeline {
         match duplicates.enter(key, to.authenticator(), request.packet.octets(), id, arrival.at.mono) {
             Seen::Never => {}
             Seen::Answered(reply) => {
-                self.metrics.duplicate();
+                self.metrics.duplicate(counters);
                 return Ok(Step::Resend(arrival.from, reply));
             }
-            Seen::InFlight => {
-                self.metrics.duplicate();
-                return Err(Reason::DuplicateInFlight);
-            }
+            Seen::InFlight => return Err(Reason::DuplicateInFlight),
             Seen::Differs => return Err(Reason::DuplicateDiffers),
             Seen::Full => return Err(Reason::TableFull),
         }
-        self.metrics.secret_used(&client.name, request.which_secret());
-
-        let mut case = Case::new(id, client, to, arrival, key, place, self.tables.clone());
-        if let Signature::Verified(_) = request.signature {
+        let mut case = Case::new(id, client, counters, to, arrival, key, place, self.tables.clone());
+        if let Signature::Verified(which) = request.signature {
             case.signed = true;
+            counters.secret.at(secret_used(which)).inc();
             if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
                 case.mark(Mark::Pin(source));
             }
@@ -255,11 +284,18 @@ impl Pipeline {
         match self.tables.time_guard.look(case.at) {
             Look::Trusted => {}
             Look::Jumped(milliseconds) => {
-                self.metrics.clock_jumped(milliseconds);
+                self.metrics.clock_jumps.inc();
+                tracing::error!(
+                    event = "clock-jumped",
+                    milliseconds,
+                    "the wall clock jumped; no code is judged until it is back or the new time has held for a while"
+                );
                 return Ok(self.give_up(&mut case, Reason::ClockGuarded));
             }
             Look::Guarded => return Ok(self.give_up(&mut case, Reason::ClockGuarded)),
-            Look::Recovered => self.metrics.clock_recovered(),
+            Look::Recovered => {
+                tracing::warn!(event = "clock-trusted", "the wall clock is trusted again");
+            }
         }
         if let Some(state) = credential.state {
             let taken =
@@ -317,7 +353,7 @@ impl Pipeline {
             field: field.expose(),
             stage: stage(first_step.as_ref()),
             now: case.at.wall,
-            clock_hint: self.hints.take(case.at),
+            clock_hint: self.hints.clock_hint(case.at),
         };
         let decision = decide(&facts);
         match decision {
@@ -417,8 +453,14 @@ impl Pipeline {
             case.mark(Mark::User(mark));
         }
         case.mark(Mark::Clock(case.at.wall));
-        if let Some((_, matched)) = &case.matched {
-            self.metrics.code_offset(matched.offset);
+        if let (Some((_, matched)), Some(user)) = (&case.matched, &case.user) {
+            self.metrics.code_step_offset.observe(f64::from(matched.offset));
+            if let Some(Moving::Time { period }) =
+                tokens_of(user).get(matched.token).map(|token| token.parameters.moving)
+            {
+                let seconds = i64::from(matched.offset) * i64::try_from(period.seconds()).unwrap_or(0);
+                self.metrics.token_clock_offset.observe(seconds as f64);
+            }
         }
         self.finish(case, reason, &ReplyContent::ACCEPT)
     }
@@ -514,7 +556,7 @@ impl Pipeline {
     fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
         match case.finish(reason, content) {
             Ok(finished) => Step::Done(Box::new(finished)),
-            Err((client, reason)) => self.dropped(Some(&client), reason),
+            Err((counters, reason)) => self.dropped(&counters, reason),
         }
     }
 
@@ -526,22 +568,23 @@ impl Pipeline {
     fn answer_status_server(
         &self,
         client: &Arc<Client>,
+        counters: &ClientMetrics,
         arrival: &Arrival<'_>,
         to: &ReplyTo,
     ) -> Result<Step, Reason> {
         // A gateway that hears nothing asks its next server, and that is right while we could not judge anybody.
         let ready = self.tables.bindings.is_fresh(arrival.at.mono) && !self.tables.time_guard.is_guarded();
-        if !ready || !self.hints.status_server_allowed(client.number, arrival.at) {
+        if !ready || !self.hints.status.take(STATUS_SERVER_PER_SECOND, arrival.at) {
             return Err(Reason::StatusServerSilent);
         }
-        self.metrics.status_server(&client.name);
+        counters.status_server.inc();
         let secret = client.secrets.secret(to.which_secret()).ok_or(Reason::MessageAuthenticatorBad)?;
         let octets = crate::radius::encode(to, secret, &ReplyContent::ACCEPT)?;
         Ok(Step::Resend(arrival.from, octets.into()))
     }
 
-    fn dropped(&self, client: Option<&Arc<Client>>, reason: Reason) -> Step {
-        self.metrics.dropped(client.map(|client| &client.name), reason);
+    fn dropped(&self, counters: &ClientMetrics, reason: Reason) -> Step {
+        self.metrics.record(counters, reason, std::time::Duration::ZERO);
         Step::Silent
     }
 }
@@ -557,6 +600,13 @@ fn tokens_of(user: &User) -> &[Token] {
     match &user.tokens {
         Tokens::These(tokens) => tokens,
         Tokens::TooMany(_) => &[],
+    }
+}
+
+fn secret_used(which: WhichSecret) -> SecretUsed {
+    match which {
+        WhichSecret::Current => SecretUsed::Current,
+        WhichSecret::Next => SecretUsed::Next,
     }
 }
 
@@ -587,13 +637,10 @@ struct Budget {
 }
 
 impl Hints {
-    fn take(&self, now: Moment) -> ClockHint {
+    fn clock_hint(&self, now: Moment) -> ClockHint {
         if self.clock.take(CLOCK_HINTS_PER_SECOND, now) { ClockHint::Look } else { ClockHint::Skip }
     }
 
-    fn status_server_allowed(&self, _client: u16, now: Moment) -> bool {
-        self.status.take(STATUS_SERVER_PER_SECOND, now)
-    }
 }
 
 impl Budget {
