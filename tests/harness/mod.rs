@@ -5,14 +5,16 @@
 
 #![allow(dead_code, reason = "each story uses its part of the harness")]
 
+pub mod clock;
 pub mod daemon;
 pub mod gateway;
 pub mod slapd;
 pub mod world;
 
+pub use clock::Clock;
 pub use daemon::Daemon;
 pub use gateway::{Gateway, Reply, Request, code};
-pub use world::{World, WorldBuilder};
+pub use world::{PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif};
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,10 +1,13 @@
 //! A small bank: slapd with a few users and tokens, the daemon, and its gateway.
 
-use super::daemon::{Daemon, write};
-use super::gateway::Gateway;
-use super::slapd::Slapd;
+use super::daemon::{self, Daemon, write};
+use super::gateway::{Gateway, Reply, Request, Signed, code};
+use super::slapd::{self, Slapd};
+use super::{totp_at, unix_now};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Output;
 use tempfile::TempDir;
 
 /// The secret that the gateway shares with the daemon.
@@ -16,8 +19,12 @@ pub const PASSWORD: &str = "correct horse 42";
 /// One user with tokens, as the directory of a story holds them.
 #[derive(Clone, Debug)]
 pub struct Person {
-    pub name: &'static str,
+    pub name: String,
     pub tokens: Vec<Seed>,
+    /// Octets, if not [`PASSWORD`].
+    pub password: Vec<u8>,
+    /// Further lines of the entry, as LDIF.
+    pub entry: String,
 }
 
 /// One token: what it makes its codes from.
@@ -25,15 +32,41 @@ pub struct Person {
 pub struct Seed {
     pub serial: String,
     pub secret_hex: String,
+    pub algorithm: &'static str,
     pub digits: u32,
     /// Seconds; 0 means a counter token.
     pub period: u32,
+    /// Steps accepted either way, or the look-ahead of a counter token; `None` leaves it to the service.
+    pub window: Option<u32>,
+    /// Further lines of the token's entry, as LDIF.
+    pub entry: String,
+    /// Further lines of its parameter entry, as LDIF.
+    pub parameters: String,
 }
 
 impl Seed {
+    /// SHA-1, window 1.
+    pub fn new(serial: &str, secret_hex: &str, digits: u32, period: u32) -> Seed {
+        Seed {
+            serial: serial.into(),
+            secret_hex: secret_hex.into(),
+            algorithm: "sha1",
+            digits,
+            period,
+            window: Some(1),
+            entry: String::new(),
+            parameters: String::new(),
+        }
+    }
+
     /// The code now, or `offset` seconds from now.
     pub fn code(&self, offset: i64) -> String {
-        super::totp(&self.secret_hex, self.digits, self.period, offset)
+        self.code_at(unix_now().checked_add_signed(offset).unwrap())
+    }
+
+    /// The code at a time.
+    pub fn code_at(&self, unix: u64) -> String {
+        totp_at(&self.secret_hex, self.algorithm, self.digits, self.period, unix)
     }
 
     /// Password and code in one field.
@@ -41,13 +74,92 @@ impl Seed {
         format!("{PASSWORD}{}", self.code(offset))
     }
 
+    /// The same at a time.
+    pub fn field_at(&self, unix: u64) -> String {
+        format!("{PASSWORD}{}", self.code_at(unix))
+    }
+
     /// A code that is wrong now and at every time near now.
     pub fn wrong_code(&self) -> String {
+        self.wrong_codes(1).remove(0)
+    }
+
+    /// Different codes that are wrong now and at every time near now.
+    pub fn wrong_codes(&self, count: usize) -> Vec<String> {
         let near: Vec<String> =
             (-5..=5).map(|steps| self.code(steps * i64::from(self.period.max(30)))).collect();
         let width = usize::try_from(self.digits).unwrap();
-        (0..100_u32).map(|n| format!("{:0width$}", n * 7919)).find(|code| !near.contains(code)).unwrap()
+        let all = (0..900_u32).map(|n| format!("{:0width$}", n * 1013 + 17));
+        all.filter(|code| !near.contains(code)).take(count).collect()
     }
+
+    /// The DN of its entry.
+    pub fn dn(&self) -> String {
+        slapd::token_dn(&self.serial)
+    }
+}
+
+impl Person {
+    /// The DN of the user's entry.
+    pub fn dn(&self) -> String {
+        slapd::user_dn(&self.name)
+    }
+}
+
+/// A user and the user's tokens as LDIF.
+pub fn person_ldif(person: &Person) -> String {
+    let Person { name, tokens, password, entry } = person;
+    let user = slapd::user_ldif(slapd::User { uid: name, password, tokens: &[] });
+    let mut ldif = format!("{}\n{entry}", user.trim_end());
+    for kind in ["TOTP", "HOTP"] {
+        let mut of_kind = tokens.iter().filter(|token| (token.period == 0) == (kind == "HOTP")).peekable();
+        if of_kind.peek().is_some() {
+            writeln!(ldif, "objectClass: oath{kind}User").unwrap();
+        }
+        of_kind.for_each(|token| writeln!(ldif, "oath{kind}Token: {}", token.dn()).unwrap());
+    }
+    ldif.push('\n');
+    tokens.iter().for_each(|token| ldif.push_str(&token_ldif(token)));
+    ldif
+}
+
+/// A token and its parameters as LDIF.
+pub fn token_ldif(token: &Seed) -> String {
+    let Seed { serial, secret_hex, algorithm, digits, period, window, entry, parameters } = token;
+    let hmac = match *algorithm {
+        "sha1" => 7,
+        "sha256" => 9,
+        _ => 11,
+    };
+    let (kind, mut moving, window_name) = match period {
+        0 => ("HOTP", String::new(), "oathHOTPLookAhead"),
+        _ => ("TOTP", format!("oathTOTPTimeStepPeriod: {period}\n"), "oathTOTPTimeStepWindow"),
+    };
+    if let Some(window) = window {
+        writeln!(moving, "{window_name}: {window}").unwrap();
+    }
+    let params_dn = format!("cn={serial},ou=params,{}", slapd::BASE);
+    format!(
+        "dn: {params_dn}\nobjectClass: device\nobjectClass: oath{kind}Params\ncn: {serial}\noathOTPLength: {digits}\n\
+         oathHMACAlgorithm: 1.2.840.113549.2.{hmac}\n{moving}{parameters}\n\
+         dn: {}\nobjectClass: device\nobjectClass: oath{kind}Token\ncn: {serial}\noathTokenSerialNumber: {serial}\n\
+         oathSecret:: {}\noath{kind}Params: {params_dn}\n{entry}\n",
+        token.dn(),
+        slapd::base64(&octets(secret_hex)),
+    )
+}
+
+/// Octets as hexadecimal digits.
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut hex, octet| {
+        write!(hex, "{octet:02x}").unwrap();
+        hex
+    })
+}
+
+/// Hexadecimal digits as octets.
+pub fn octets(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
 /// A running bank.
@@ -59,6 +171,7 @@ pub struct World {
     pub config: PathBuf,
     pub directory: TempDir,
     pub people: Vec<Person>,
+    environment: Vec<(String, String)>,
 }
 
 /// A bank before it opens: every part of its configuration can be changed.
@@ -84,6 +197,10 @@ pub struct WorldBuilder {
     pub environment: Vec<(String, String)>,
     /// `listen` of `[radius]`.
     pub listen: String,
+    /// How slapd is set up; its LDIF comes after the people's.
+    pub slapd: slapd::Options,
+    /// URLs of further LDAP servers.
+    pub servers: Vec<String>,
 }
 
 impl Default for WorldBuilder {
@@ -105,28 +222,24 @@ impl Default for WorldBuilder {
             more: String::new(),
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
+            slapd: slapd::Options { schema: vec![slapd::our_schema()], ..slapd::Options::default() },
+            servers: Vec::new(),
         }
     }
 }
 
 /// A user with a token for each pair of digits and period; secrets differ by name and place.
-pub fn person(name: &'static str, tokens: &[(u32, u32)]) -> Person {
-    let seed = |at: usize, digits: u32, period: u32| Seed {
-        serial: format!("SN-{name}-{at}"),
-        secret_hex: name
-            .bytes()
-            .cycle()
-            .take(19)
-            .chain([u8::try_from(at).unwrap()])
-            .fold(String::new(), |mut hex, octet| {
-                write!(hex, "{octet:02x}").unwrap();
-                hex
-            }),
-        digits,
-        period,
+pub fn person(name: &str, tokens: &[(u32, u32)]) -> Person {
+    let seed = |(at, &(digits, period)): (usize, &(u32, u32))| {
+        let secret: Vec<u8> = name.bytes().cycle().take(19).chain([u8::try_from(at).unwrap()]).collect();
+        Seed::new(&format!("SN-{name}-{at}"), &hex(&secret), digits, period)
     };
-    let tokens = tokens.iter().enumerate().map(|(at, &(digits, period))| seed(at, digits, period)).collect();
-    Person { name, tokens }
+    holder(name, tokens.iter().enumerate().map(seed).collect())
+}
+
+/// A user with these tokens.
+pub fn holder(name: &str, tokens: Vec<Seed>) -> Person {
+    Person { name: name.into(), tokens, password: PASSWORD.into(), entry: String::new() }
 }
 
 impl World {
@@ -148,7 +261,7 @@ impl World {
     pub fn restart(&mut self, how: impl FnOnce(Daemon)) {
         // The old one has to be gone before the new one takes its state directory.
         how(std::mem::replace(&mut self.daemon, Daemon::nothing()));
-        self.daemon = Daemon::start(&self.config);
+        self.daemon = Daemon::start_with(&self.config, &pairs(&self.environment));
         self.gateway = Gateway::new(self.daemon.radius[0], SECRET);
     }
 
@@ -156,27 +269,94 @@ impl World {
     pub fn second_gateway(&self) -> Gateway {
         Gateway::new(self.daemon.radius[0], SECRET)
     }
+
+    /// A gateway on another loopback address: another client, where the configuration has one there.
+    pub fn gateway_on(&self, address: &str) -> Gateway {
+        let local: SocketAddr = format!("{address}:0").parse().unwrap();
+        Gateway::from(local, self.daemon.radius[0], SECRET)
+    }
+
+    /// A login that names the end user's address in Calling-Station-Id.
+    pub fn login_from(&self, station: &str, user: &str, field: &str) -> Reply {
+        self.gateway.ask(&self.request_from(station, user, field))
+    }
+
+    /// The request for it.
+    pub fn request_from(&self, station: &str, user: &str, field: &str) -> Request {
+        let attributes = [(1, user.as_bytes().to_vec()), (31, station.as_bytes().to_vec())];
+        self.gateway.build(code::ACCESS_REQUEST, &attributes, Some(field.as_bytes()), Signed::First)
+    }
+
+    /// A subcommand for this daemon, with `input` on standard input.
+    pub fn command(&self, arguments: &[&str], input: &str) -> Output {
+        let config = self.config.to_str().unwrap();
+        daemon::run(&[arguments, &["--config", config]].concat(), input)
+    }
+
+    /// The same, which must succeed; gives standard output.
+    pub fn done(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.command(arguments, input);
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Every record of the audit log.
+    pub fn audit(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of the audit log is JSON")).collect()
+    }
+
+    /// The reasons in the audit log for one user, in order.
+    pub fn reasons(&self, user: &str) -> Vec<String> {
+        let records = self.audit().into_iter().filter(|record| record["user"] == user);
+        records.filter_map(|record| record["reason"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// The reason of the last decision about a user.
+    pub fn last_reason(&self, user: &str) -> String {
+        self.reasons(user).pop().unwrap_or_default()
+    }
+
+    /// How often somebody has tried to bind as this user.
+    pub fn binds(&self, user: &str) -> usize {
+        let wanted = format!("BIND dn=\"{}\" method=128", slapd::user_dn(user));
+        self.slapd.log().lines().filter(|line| line.ends_with(&wanted)).count()
+    }
+
+    /// Rewrites the configuration.
+    pub fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, change(text)).unwrap();
+    }
+}
+
+fn pairs(environment: &[(String, String)]) -> Vec<(&str, &str)> {
+    environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 impl WorldBuilder {
+    /// A bank of these people.
+    pub fn of(people: Vec<Person>) -> WorldBuilder {
+        WorldBuilder { people, ..WorldBuilder::default() }
+    }
+
     /// Starts slapd, writes the configuration, starts the daemon.
     pub fn open(self) -> World {
-        let slapd = Slapd::start();
-        for person in &self.people {
-            slapd.add_person(person.name, PASSWORD);
-            for token in &person.tokens {
-                slapd.add_token(person.name, token);
-            }
-        }
+        let slapd = Slapd::start(&self.directory_options());
         let directory = tempfile::tempdir().unwrap();
         let config = write(directory.path(), "sekisho.toml", &self.config(&slapd));
         write(directory.path(), "gateway.secret", SECRET);
-        write(directory.path(), "ldap.password", Slapd::SERVICE_PASSWORD);
-        let environment: Vec<(&str, &str)> =
-            self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let daemon = Daemon::start_with(&config, &environment);
+        write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
+        let daemon = Daemon::start_with(&config, &pairs(&self.environment));
         let gateway = Gateway::new(daemon.radius[0], SECRET);
-        World { daemon, gateway, slapd, config, directory, people: self.people }
+        World { daemon, gateway, slapd, config, directory, people: self.people, environment: self.environment }
+    }
+
+    /// What a slapd of this bank is started with.
+    pub fn directory_options(&self) -> slapd::Options {
+        let people: String = self.people.iter().map(person_ldif).collect();
+        slapd::Options { ldif: format!("{people}{}", self.slapd.ldif), ..self.slapd.clone() }
     }
 
     /// The configuration as text, for stories that only read or break it.
@@ -184,7 +364,9 @@ impl WorldBuilder {
         let WorldBuilder {
             radius, client, clients, service, ldap, bindings, durability, more, listen, ..
         } = self;
-        let (url, base, bind_dn) = (slapd.url(), Slapd::BASE, Slapd::SERVICE_DN);
+        let (base, bind_dn) = (slapd::BASE, slapd::SERVICE_DN);
+        let urls: Vec<String> = [&slapd.url()].into_iter().chain(&self.servers).map(|url| format!("{url:?}")).collect();
+        let urls = urls.join(", ");
         format!(
             r#"[radius]
 listen = {listen}
@@ -203,7 +385,7 @@ service = "test"
 kind = "ldap"
 
 [directory.ldap]
-servers = ["{url}"]
+servers = [{urls}]
 tls = "none"
 bind-dn = "{bind_dn}"
 bind-password-file = "ldap.password"
