@@ -3,6 +3,8 @@
 //! A directory does three things: it keeps [`crate::state::Bindings`] filled with what it knows (all of it, or what
 //! was asked for lately), it finds one user when memory does not know the name, and it checks a password by a bind.
 
+pub mod entry;
+
 use crate::clock::Mono;
 use crate::identity::UserName;
 use crate::secret::Secret;
