@@ -142,7 +142,7 @@ fn fold(value: &[u8], normal: &mut String) {
             normal.push(' ');
         }
         for c in word.chars() {
-            if c.is_control() || ",+=\\".contains(c) {
+            if c.is_ascii_control() || "\"#+,;<=>\\".contains(c) {
                 _ = write!(normal, "\\{:02x}", u32::from(c));
             } else {
                 normal.push(c);
