@@ -4,6 +4,8 @@
 //! was asked for lately), it finds one user when memory does not know the name, and it checks a password by a bind.
 
 pub mod entry;
+pub mod layout;
+pub mod seal;
 
 use crate::clock::Mono;
 use crate::identity::UserName;
