@@ -26,9 +26,10 @@ pub struct Document {
 }
 
 /// Whether a text is TOML.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Syntax {
     /// It is.
+    #[default]
     Whole,
     /// Parts of it are not, so nobody can say what is missing.
     Broken,

@@ -41,10 +41,14 @@ impl Inputs {
 /// All layers in one.
 pub struct Layers {
     root: Value,
-    texts: Vec<Text>,
+    texts: Texts,
     removed: Vec<Key>,
     syntax: Syntax,
 }
+
+/// The texts that have been read, by their number in the origin of values.
+#[derive(Default)]
+struct Texts(Vec<Text>);
 
 /// A text that values come from.
 enum Text {
@@ -153,30 +157,12 @@ impl Layers {
 
     /// The folder of the file that a value stands in; that of FILE for all other values.
     pub fn folder(&self, value: &Value) -> &Path {
-        let named = value.origin().and_then(|origin| match self.texts.get(parse(origin)?.0)? {
-            Text::File(file) => file.parent(),
-            Text::Defaults | Text::Environment(_) => None,
-        });
-        let main = self.texts.iter().find_map(|text| match text {
-            Text::File(file) => file.parent(),
-            _ => None,
-        });
-        named.or(main).unwrap_or(Path::new(""))
+        self.texts.folder(value)
     }
 
     /// Where a value was set.
     pub fn origin(&self, value: &Value) -> Place {
-        let place = value.origin().and_then(|origin| {
-            let (text, line, column) = parse(origin)?;
-            Some(match self.texts.get(text)? {
-                Text::Defaults => Place::Default,
-                Text::File(file) => Place::File(file.clone(), Some((line, column))),
-                Text::Environment(variables) => {
-                    Place::Environment(variables.get(line.checked_sub(1)?)?.clone())
-                }
-            })
-        });
-        place.unwrap_or(Place::Default)
+        self.texts.origin(value)
     }
 
     /// The place of a value, or the first one of what it holds; `None` if all of it is default.
@@ -194,18 +180,43 @@ impl Layers {
     }
 }
 
+impl Texts {
+    fn folder(&self, value: &Value) -> &Path {
+        let named = value.origin().and_then(|origin| match self.0.get(parse(origin)?.0)? {
+            Text::File(file) => file.parent(),
+            Text::Defaults | Text::Environment(_) => None,
+        });
+        let main = || {
+            self.0.iter().find_map(|text| match text {
+                Text::File(file) => file.parent(),
+                Text::Defaults | Text::Environment(_) => None,
+            })
+        };
+        named.or_else(main).unwrap_or(Path::new(""))
+    }
+
+    fn origin(&self, value: &Value) -> Place {
+        let place = value.origin().and_then(|origin| {
+            let (text, line, column) = parse(origin)?;
+            Some(match self.0.get(text)? {
+                Text::Defaults => Place::Default,
+                Text::File(file) => Place::File(file.clone(), Some((line, column))),
+                Text::Environment(variables) => {
+                    Place::Environment(variables.get(line.checked_sub(1)?)?.clone())
+                }
+            })
+        });
+        place.unwrap_or(Place::Default)
+    }
+}
+
 /// What has been read so far.
+#[derive(Default)]
 struct Pile {
-    texts: Vec<Text>,
+    texts: Texts,
     removed: Vec<Key>,
     syntax: Syntax,
     problems: Vec<Problem>,
-}
-
-impl Default for Pile {
-    fn default() -> Pile {
-        Pile { texts: Vec::new(), removed: Vec::new(), syntax: Syntax::Whole, problems: Vec::new() }
-    }
 }
 
 impl Pile {
@@ -222,7 +233,7 @@ impl Pile {
     }
 
     fn document<T: DeserializeOwned>(&mut self, source: Text, text: &str) -> Document {
-        let number = self.texts.len();
+        let number = self.texts.0.len();
         let place = |at| {
             let (line, column) = line_and_column(text, at);
             match &source {
@@ -243,7 +254,7 @@ impl Pile {
         if document.syntax == Syntax::Broken {
             self.syntax = Syntax::Broken;
         }
-        self.texts.push(source);
+        self.texts.0.push(source);
         document
     }
 
@@ -283,20 +294,11 @@ impl Pile {
 
     /// The files that an item of `services` names, in the order of their names.
     fn matching(&mut self, pattern: &str, value: &Value) -> Vec<PathBuf> {
-        let layers = Layers {
-            root: Value::new(None, ValueKind::Nil),
-            texts: std::mem::take(&mut self.texts),
-            removed: Vec::new(),
-            syntax: Syntax::Whole,
-        };
-        let (path, place) = (layers.folder(value).join(pattern), layers.origin(value));
-        self.texts = layers.texts;
+        let (path, place) = (self.texts.folder(value).join(pattern), self.texts.origin(value));
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let Some((before, after)) = name.split_once('*') else { return vec![path] };
         let folder = path.parent().unwrap_or(Path::new("."));
-        let fits = |name: &str| {
-            name.len() >= name_len(before, after) && name.starts_with(before) && name.ends_with(after)
-        };
+        let fits = |name: &str| name.strip_prefix(before).is_some_and(|rest| rest.ends_with(after));
         let files = in_folder(folder, fits);
         if let Ok(files) = &files
             && !files.is_empty()
@@ -432,10 +434,6 @@ fn in_folder(folder: &Path, fits: impl Fn(&str) -> bool) -> std::io::Result<Vec<
     }
     files.sort();
     Ok(files)
-}
-
-fn name_len(before: &str, after: &str) -> usize {
-    before.len().saturating_add(after.len())
 }
 
 /// The text of a file, or why there is none and where.
