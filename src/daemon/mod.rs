@@ -1,1 +1,3 @@
 //! Start, supervise, reload, drain.
+
+pub mod systemd;

@@ -310,9 +310,7 @@ mod tests {
         bindings.put(user(2), &["A"], NOW);
         assert!(matches!(look_up(&bindings, "a", NOW), Known::Several));
         bindings.remove(EntryId::new([1; 16]));
-        assert!(
-            matches!(look_up(&bindings, "a", NOW), Known::One(user) if user.id == EntryId::new([2; 16]))
-        );
+        assert!(matches!(look_up(&bindings, "a", NOW), Known::One(user) if user.id == EntryId::new([2; 16])));
         bindings.remove(EntryId::new([2; 16]));
         assert!(matches!(look_up(&bindings, "a", NOW), Known::Nobody));
         assert!(bindings.is_empty());

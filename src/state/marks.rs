@@ -4,6 +4,7 @@ use crate::clock::Wall;
 use crate::identity::EntryId;
 use crate::lockout::Lockout;
 use crate::otp::Step;
+use arrayvec::ArrayVec;
 use std::net::IpAddr;
 
 /// One durable fact. Each carries the whole new value of one slot and the slot's version, so that replaying a mark
@@ -19,6 +20,9 @@ pub enum Mark {
     /// The latest wall-clock time that any code was judged at: a clock behind it is not trusted (OTP-24).
     Clock(Wall),
 }
+
+/// The marks of one decision: at most one per token, the user's, a pin and the clock.
+pub type Marks = ArrayVec<Mark, { crate::tokens::TOKENS_MAX + 3 }>;
 
 /// The whole value of a user's slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub struct TokenMark {
     pub version: u32,
     /// The last accepted step or counter; nothing at or below it is ever accepted again.
     pub last: Option<Step>,
-    /// The drift learned so far, in steps.
+    /// The drift learned so far, in quarters of a step ([`crate::otp::Drift::quarters`]).
     pub drift: i16,
     /// Failures in a row, over all locks and releases; at the limit the token is disabled.
     pub failures: u16,

@@ -58,12 +58,9 @@ mod tests {
     fn dates_bound_an_account_on_both_sides() {
         let at = Wall::from_seconds;
         let account = Account { begins: Some(at(10)), ends: Some(at(20)), ..Account::default() };
-        for (now, refusal) in [
-            (9, Some(Reason::AccountExpired)),
-            (10, None),
-            (19, None),
-            (20, Some(Reason::AccountExpired)),
-        ] {
+        for (now, refusal) in
+            [(9, Some(Reason::AccountExpired)), (10, None), (19, None), (20, Some(Reason::AccountExpired))]
+        {
             assert_eq!(account.refusal(at(now)), refusal, "{now}");
         }
         let disabled = Account { standing: AccountStanding::Disabled, ..account };

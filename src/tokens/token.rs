@@ -5,6 +5,7 @@ use crate::identity::{EntryId, TokenSerial};
 use crate::otp::{Parameters, Step};
 use crate::outcome::Reason;
 use crate::secret::Secret;
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// A token as the directory binds it to a user. What it has used up is not here but in `state`.
@@ -18,6 +19,8 @@ pub struct Token {
     pub parameters: Parameters,
     /// Its key; empty when the token is unusable.
     pub secret: Secret,
+    /// Tells this key from another one ([`Token::imprint_of`]).
+    pub imprint: u32,
     /// The last step or counter that the directory itself says is used up; nothing at or below it is accepted.
     pub spent: Option<Step>,
     /// Not usable before this time.
@@ -102,6 +105,13 @@ impl fmt::Display for Defect {
 }
 
 impl Token {
+    /// A part of the key's SHA-256, so that what is remembered of a token can be told to belong to this key: 32 bits
+    /// of a hash say nothing about the 128 bits or more that went in.
+    pub fn imprint_of(secret: &Secret) -> u32 {
+        let digest = Sha256::digest(secret.expose());
+        digest.iter().take(4).fold(0, |imprint, &octet| imprint << 8 | u32::from(octet))
+    }
+
     /// Why the token may not be used at `now`, if so.
     pub fn refusal(&self, now: Wall) -> Option<Reason> {
         match self.standing {

@@ -1,0 +1,321 @@
+//! What each token has used up: last step, drift, failures in a row, and the claim of the request that is being judged.
+//!
+//! A code counts once because of two rules that hold inside one map entry each. *Claim*: before the password is asked
+//! for, a request claims its step; another request with the same code finds the claim and is refused. *Settle*: the
+//! step is taken only if nothing at or above it was taken meanwhile. The second rule alone makes a second accept
+//! impossible; the first one keeps the second request from ever reaching the directory.
+
+use super::marks::TokenMark;
+use crate::identity::{EntryId, RequestId};
+use crate::otp::{Drift, Step};
+use crate::tokens::{FAILURES_DISABLE, Past};
+use dashmap::DashMap;
+
+/// The slots of all tokens that were ever used or tried; a token without a slot has a clean past.
+#[derive(Default)]
+pub struct Tokens {
+    slots: DashMap<EntryId, Slot>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    version: u32,
+    last: Option<Step>,
+    drift: Drift,
+    failures: u16,
+    imprint: u32,
+    claim: Option<Claim>,
+}
+
+#[derive(Clone, Copy)]
+struct Claim {
+    step: Step,
+    by: RequestId,
+}
+
+/// Whether a request may go on with its code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Claimed {
+    /// The code is this request's to settle or release.
+    Yes,
+    /// The code is used up, or another request is being judged for it.
+    Taken,
+}
+
+/// One code of one token, as a request wants to use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The token's entry.
+    pub token: EntryId,
+    /// Tells this binding of the token from an earlier one with another key.
+    pub imprint: u32,
+    /// The step or counter that the code belongs to.
+    pub step: Step,
+    /// The drift to remember when the code is accepted.
+    pub drift: Drift,
+    /// Whether a new key starts a new count of steps (HOTP) or time goes on (TOTP).
+    pub renewal: Renewal,
+}
+
+/// What a new key means for the last accepted step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// Time goes on whatever the key is: the last step stays (TOTP).
+    KeepsStep,
+    /// A new key counts from its own beginning (HOTP).
+    RestartsCounter,
+}
+
+impl Tokens {
+    /// What is remembered of a token that is bound with this imprint now.
+    pub fn past(&self, token: EntryId, imprint: u32, renewal: Renewal) -> Past {
+        self.slots.get(&token).map(|slot| slot.past(imprint, renewal)).unwrap_or_default()
+    }
+
+    /// Claims a code for `by`, before anybody is asked for the password.
+    pub fn claim(&self, wanted: &Use, by: RequestId) -> Claimed {
+        let mut slot = self.slots.entry(wanted.token).or_default();
+        let used = slot.past(wanted.imprint, wanted.renewal).last.is_some_and(|last| wanted.step <= last);
+        let claimed = slot.claim.is_some_and(|claim| claim.by != by && wanted.step <= claim.step);
+        if used || claimed {
+            return Claimed::Taken;
+        }
+        slot.claim = Some(Claim { step: wanted.step, by });
+        Claimed::Yes
+    }
+
+    /// The password was right: takes the step, unless it was taken meanwhile (then nothing changes but the claim).
+    pub fn accept(&self, used: &Use, by: RequestId) -> Option<TokenMark> {
+        self.take(used, by, |slot| {
+            slot.drift = used.drift;
+            slot.failures = 0;
+        })
+    }
+
+    /// The password was wrong: the code is used up all the same, and it is one more failure.
+    pub fn burn(&self, used: &Use, by: RequestId) -> Option<TokenMark> {
+        self.take(used, by, |slot| slot.failures = slot.failures.saturating_add(1))
+    }
+
+    /// Nobody could say: the claim ends and nothing was used up.
+    pub fn release(&self, token: EntryId, by: RequestId) {
+        if let Some(mut slot) = self.slots.get_mut(&token) {
+            slot.end_claim(by);
+        }
+        // A slot that remembers nothing is not kept: it would only tell who once tried.
+        self.slots.remove_if(&token, |_, slot| slot.version == 0 && slot.claim.is_none());
+    }
+
+    /// A wrong code: one more failure in a row for this token.
+    pub fn fail(&self, token: EntryId, imprint: u32, renewal: Renewal) -> TokenMark {
+        let mut slot = self.slots.entry(token).or_default();
+        slot.rebind(imprint, renewal);
+        slot.failures = slot.failures.saturating_add(1);
+        slot.mark(token)
+    }
+
+    /// Takes over a mark from the journal, if it is newer than what is here.
+    pub fn replay(&self, mark: &TokenMark) {
+        let mut slot = self.slots.entry(mark.token).or_default();
+        if mark.version > slot.version {
+            *slot = Slot {
+                version: mark.version,
+                last: mark.last,
+                drift: Drift::from_quarters(mark.drift),
+                failures: mark.failures,
+                imprint: mark.imprint,
+                claim: slot.claim,
+            };
+        }
+    }
+
+    /// Hands every slot that is worth keeping to `sink`, while requests go on.
+    pub fn each_mark(&self, mut sink: impl FnMut(TokenMark)) {
+        for slot in self.slots.iter().filter(|slot| slot.version > 0) {
+            sink(slot.as_mark(*slot.key()));
+        }
+    }
+
+    /// How many tokens are remembered.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no token is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// How many tokens are disabled by too many failures.
+    pub fn disabled(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.failures >= FAILURES_DISABLE).count()
+    }
+
+    fn take(&self, used: &Use, by: RequestId, change: impl FnOnce(&mut Slot)) -> Option<TokenMark> {
+        let mut slot = self.slots.entry(used.token).or_default();
+        slot.end_claim(by);
+        slot.rebind(used.imprint, used.renewal);
+        if slot.last.is_some_and(|last| used.step <= last) {
+            return None;
+        }
+        slot.last = Some(used.step);
+        change(&mut slot);
+        Some(slot.mark(used.token))
+    }
+}
+
+impl Slot {
+    fn past(&self, imprint: u32, renewal: Renewal) -> Past {
+        let mut slot = *self;
+        slot.rebind(imprint, renewal);
+        Past { last: slot.last, drift: slot.drift, failures: slot.failures }
+    }
+
+    /// A token with another key is another token: its failures and drift are over.
+    fn rebind(&mut self, imprint: u32, renewal: Renewal) {
+        if self.imprint == imprint {
+            return;
+        }
+        // Version 0 has never been marked: there is no earlier binding to tell this one from.
+        if self.version > 0 {
+            self.drift = Drift::default();
+            self.failures = 0;
+            if renewal == Renewal::RestartsCounter {
+                self.last = None;
+            }
+        }
+        self.imprint = imprint;
+    }
+
+    fn end_claim(&mut self, by: RequestId) {
+        self.claim = self.claim.filter(|claim| claim.by != by);
+    }
+
+    /// The changed slot as a mark, under a new version.
+    fn mark(&mut self, token: EntryId) -> TokenMark {
+        self.version = self.version.saturating_add(1);
+        self.as_mark(token)
+    }
+
+    fn as_mark(&self, token: EntryId) -> TokenMark {
+        TokenMark {
+            token,
+            version: self.version,
+            last: self.last,
+            drift: self.drift.quarters(),
+            failures: self.failures,
+            imprint: self.imprint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: EntryId = EntryId::new([7; 16]);
+    const FIRST: RequestId = RequestId(1);
+    const SECOND: RequestId = RequestId(2);
+
+    fn code(step: u64) -> Use {
+        Use {
+            token: TOKEN,
+            imprint: 1,
+            step: Step(step),
+            drift: Drift::default(),
+            renewal: Renewal::KeepsStep,
+        }
+    }
+
+    fn past(tokens: &Tokens) -> Past {
+        tokens.past(TOKEN, 1, Renewal::KeepsStep)
+    }
+
+    #[test]
+    fn s_02_a_settled_step_is_never_claimed_again() {
+        let tokens = Tokens::default();
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        assert!(tokens.accept(&code(10), FIRST).is_some());
+        assert_eq!(tokens.claim(&code(10), SECOND), Claimed::Taken);
+        assert_eq!(tokens.claim(&code(9), SECOND), Claimed::Taken);
+        assert_eq!(tokens.claim(&code(11), SECOND), Claimed::Yes);
+    }
+
+    #[test]
+    fn otp_08_a_claimed_code_is_refused_to_a_second_request() {
+        let tokens = Tokens::default();
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        assert_eq!(tokens.claim(&code(10), SECOND), Claimed::Taken);
+        tokens.release(TOKEN, FIRST);
+        assert_eq!(tokens.claim(&code(10), SECOND), Claimed::Yes);
+    }
+
+    #[test]
+    fn a_later_claim_may_overtake_and_the_earlier_code_is_then_too_old() {
+        let tokens = Tokens::default();
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        assert_eq!(tokens.claim(&code(11), SECOND), Claimed::Yes);
+        assert!(tokens.accept(&code(11), SECOND).is_some());
+        assert_eq!(tokens.accept(&code(10), FIRST), None);
+        assert_eq!(past(&tokens).last, Some(Step(11)));
+    }
+
+    #[test]
+    fn a_released_claim_leaves_nothing_behind() {
+        let tokens = Tokens::default();
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        tokens.release(TOKEN, FIRST);
+        assert!(tokens.is_empty());
+    }
+
+    #[test]
+    fn otp_16_a_burnt_code_is_used_up_and_counts() {
+        let tokens = Tokens::default();
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        let mark = tokens.burn(&code(10), FIRST).unwrap();
+        assert_eq!((mark.last, mark.failures, mark.version), (Some(Step(10)), 1, 1));
+        assert_eq!(tokens.claim(&code(10), SECOND), Claimed::Taken);
+    }
+
+    #[test]
+    fn otp_19_a_new_key_clears_the_failures_and_keeps_the_step_of_time() {
+        let tokens = Tokens::default();
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        tokens.burn(&code(10), FIRST).unwrap();
+        for _ in 1..FAILURES_DISABLE {
+            let _ = tokens.fail(TOKEN, 1, Renewal::KeepsStep);
+        }
+        assert_eq!(past(&tokens).failures, FAILURES_DISABLE);
+        assert_eq!(tokens.disabled(), 1);
+        let renewed = tokens.past(TOKEN, 2, Renewal::KeepsStep);
+        assert_eq!((renewed.failures, renewed.last), (0, Some(Step(10))));
+        assert_eq!(tokens.past(TOKEN, 2, Renewal::RestartsCounter).last, None);
+    }
+
+    #[test]
+    fn otp_20_success_clears_the_failures() {
+        let tokens = Tokens::default();
+        let _ = tokens.fail(TOKEN, 1, Renewal::KeepsStep);
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        assert_eq!(tokens.accept(&code(10), FIRST).unwrap().failures, 0);
+    }
+
+    #[test]
+    fn replaying_marks_in_any_order_and_number_gives_the_newest() {
+        let tokens = Tokens::default();
+        let first = tokens.fail(TOKEN, 1, Renewal::KeepsStep);
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        let second = tokens.accept(&code(10), FIRST).unwrap();
+        for order in [[first, second, first], [second, first, first], [second, second, first]] {
+            let replayed = Tokens::default();
+            for mark in &order {
+                replayed.replay(mark);
+            }
+            assert_eq!(past(&replayed), past(&tokens));
+        }
+        let mut kept = Vec::new();
+        tokens.each_mark(|mark| kept.push(mark));
+        assert_eq!(kept, [second]);
+    }
+}

@@ -1,0 +1,162 @@
+//! What is held against each user: failures in a row and the lock they led to.
+
+use super::marks::UserMark;
+use crate::clock::{Mono, Wall};
+use crate::identity::EntryId;
+use crate::lockout::{Failure, Lockout, Rules};
+use ahash::RandomState;
+use dashmap::DashMap;
+use std::time::Duration;
+
+/// The same wrong credential within this time counts once: gateways and mail programs repeat what the user typed once.
+pub const REPEAT_COUNTS_ONCE: Duration = Duration::from_secs(60);
+
+/// The slots of all users who ever failed; a user without a slot has a clean past.
+pub struct Users {
+    slots: DashMap<EntryId, Slot>,
+    fingerprints: RandomState,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    version: u32,
+    lockout: Lockout,
+    wrong: Option<(u64, Mono)>,
+}
+
+/// What a failure did to a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// The same credential was counted less than a minute ago.
+    Already,
+    /// It was counted; the mark must become durable.
+    Now(UserMark, Failure),
+}
+
+impl Default for Users {
+    fn default() -> Users {
+        Users { slots: DashMap::new(), fingerprints: RandomState::new() }
+    }
+}
+
+impl Users {
+    /// What is held against the user.
+    pub fn lockout(&self, user: EntryId) -> Lockout {
+        self.slots.get(&user).map(|slot| slot.lockout).unwrap_or_default()
+    }
+
+    /// One more failure with this credential, unless the same one was counted within the last minute.
+    pub fn fail(&self, user: EntryId, rules: Rules, credential: &[u8], wall: Wall, mono: Mono) -> Counted {
+        let fingerprint = self.fingerprints.hash_one((user, credential));
+        let mut slot = self.slots.entry(user).or_default();
+        let repeated = slot
+            .wrong
+            .is_some_and(|(before, at)| before == fingerprint && mono.since(at) < REPEAT_COUNTS_ONCE);
+        if repeated {
+            return Counted::Already;
+        }
+        slot.wrong = Some((fingerprint, mono));
+        let (lockout, failure) = slot.lockout.fail(rules, wall);
+        slot.lockout = lockout;
+        Counted::Now(slot.mark(user), failure)
+    }
+
+    /// A success or a release: nothing is held against the user any more. `None` if nothing was.
+    pub fn clear(&self, user: EntryId) -> Option<UserMark> {
+        let mut slot = self.slots.get_mut(&user)?;
+        slot.wrong = None;
+        if slot.lockout == Lockout::cleared() {
+            return None;
+        }
+        slot.lockout = Lockout::cleared();
+        Some(slot.mark(user))
+    }
+
+    /// Takes over a mark from the journal, if it is newer than what is here.
+    pub fn replay(&self, mark: &UserMark) {
+        let mut slot = self.slots.entry(mark.user).or_default();
+        if mark.version > slot.version {
+            *slot = Slot { version: mark.version, lockout: mark.lockout, wrong: slot.wrong };
+        }
+    }
+
+    /// Hands every slot to `sink`, while requests go on.
+    pub fn each_mark(&self, mut sink: impl FnMut(UserMark)) {
+        for slot in self.slots.iter().filter(|slot| slot.version > 0) {
+            sink(slot.as_mark(*slot.key()));
+        }
+    }
+
+    /// The users who are locked at `now`.
+    pub fn locked(&self, now: Wall) -> Vec<EntryId> {
+        self.slots.iter().filter(|slot| slot.lockout.is_locked(now)).map(|slot| *slot.key()).collect()
+    }
+
+    /// How many users are remembered.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no user is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}
+
+impl Slot {
+    fn mark(&mut self, user: EntryId) -> UserMark {
+        self.version = self.version.saturating_add(1);
+        self.as_mark(user)
+    }
+
+    fn as_mark(&self, user: EntryId) -> UserMark {
+        UserMark { user, version: self.version, lockout: self.lockout }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: EntryId = EntryId::new([3; 16]);
+    const RULES: Rules = Rules { max_failures: 3, length: None };
+    const WALL: Wall = Wall::from_seconds(1_700_000_000);
+
+    fn fail(users: &Users, credential: &[u8], seconds: u64) -> Counted {
+        users.fail(USER, RULES, credential, WALL, Mono::default().plus(Duration::from_secs(seconds)))
+    }
+
+    #[test]
+    fn the_same_wrong_credential_within_a_minute_counts_once() {
+        let users = Users::default();
+        assert!(matches!(fail(&users, b"pw111111", 0), Counted::Now(_, Failure::Counted)));
+        assert_eq!(fail(&users, b"pw111111", 59), Counted::Already);
+        assert!(matches!(fail(&users, b"pw222222", 60), Counted::Now(..)));
+        assert_eq!(users.lockout(USER).failures, 2);
+        assert!(matches!(fail(&users, b"pw222222", 120), Counted::Now(_, Failure::Locks)));
+        assert_eq!(users.locked(WALL), [USER]);
+    }
+
+    #[test]
+    fn a_release_is_a_mark_of_its_own() {
+        let users = Users::default();
+        for credential in [b"1", b"2", b"3"] {
+            let _ = fail(&users, credential, 0);
+        }
+        let mark = users.clear(USER).unwrap();
+        assert_eq!((mark.version, mark.lockout), (4, Lockout::cleared()));
+        assert_eq!(users.clear(USER), None);
+        assert!(users.locked(WALL).is_empty());
+    }
+
+    #[test]
+    fn an_older_mark_does_not_bring_a_lock_back() {
+        let users = Users::default();
+        let Counted::Now(old, _) = fail(&users, b"1", 0) else { panic!("the first failure counts") };
+        let new = users.clear(USER).unwrap();
+        let replayed = Users::default();
+        replayed.replay(&new);
+        replayed.replay(&old);
+        assert_eq!(replayed.lockout(USER), Lockout::cleared());
+    }
+}
