@@ -74,6 +74,8 @@ tables! {
         attributes_max: u64,
         /// The most requests in flight, of all clients together.
         in_flight_max: u64,
+        /// The failures of one end-user address within a minute after which it is refused for a while.
+        source_failures_max: u64,
         /// Threads that judge; as many as processors, if not given.
         workers: u64,
     }
@@ -162,6 +164,8 @@ tables! {
         layout: LdapLayout,
         /// The attributes' names, with `layout = "custom"`.
         custom: Custom,
+        /// How long the directory's default password policy locks an account.
+        lock_duration: Length,
         /// How users and tokens come into memory.
         bindings: LdapBindings,
         /// With `poll`: how often everything is read.
@@ -176,38 +180,59 @@ tables! {
         timeout: Length,
         /// Connections for user binds, for each server.
         pool: u64,
+        /// Connections for searches, for each server.
+        search_pool: u64,
+        /// The largest part of all users, in percent, that may disappear at once.
+        shrink_limit: u64,
+        /// What a bind with an expired password and grace logins left means.
+        grace_logins: GraceLogins,
         /// A file with the keys of sealed token secrets.
         seal_key_file: PathBuf,
         /// A systemd credential with them.
         seal_key_credential: String,
     }
 
-    /// `[directory.ldap.custom]`: names of attributes; what is not named is not read.
+    /// `[directory.ldap.custom]`: names of attributes; what is not named is not read. With neither `token-reference` nor
+    /// `token-owner`, the user's own entry holds one token.
     Custom {
-        /// The value of objectClass that marks a token entry; without it, tokens are values of the user's entry.
-        token_class: String,
         /// On the user: DN of a token.
         token_reference: String,
         /// On the token: DN of its user.
         token_owner: String,
-        /// On the token: its serial number.
-        serial: String,
+        /// The object class of token entries.
+        token_class: String,
+        /// What moves the codes on.
+        r#type: TokenType,
         /// The key.
         secret: String,
         /// How the key is written.
         secret_encoding: SecretEncoding,
-        /// The number of digits.
-        digits: String,
+        /// The serial number.
+        serial: String,
         /// The hash.
         algorithm: String,
+        /// The number of digits.
+        digits: String,
         /// The period in seconds.
         period: String,
-        /// Boolean: the token is suspended.
+        /// Steps accepted either way.
+        window: String,
+        /// The counter or step that is used up.
+        spent: String,
+        /// Whether that is the last used or the next one.
+        spent_is: SpentIs,
+        /// TRUE suspends the token.
         disabled: String,
-        /// Not usable before.
-        begins: String,
-        /// Not usable from then on.
-        ends: String,
+        /// Not usable before this Generalized Time.
+        not_before: String,
+        /// Not usable after this one.
+        not_after: String,
+        /// What identifies an entry over renames.
+        identity: String,
+        /// On the user: the contract.
+        contract: String,
+        /// On the user: the role.
+        role: String,
     }
 
     /// `[directory.embedded]`.
@@ -398,6 +423,13 @@ words! {
         /// Each when asked for, with a cache.
         Ask,
     }
+    /// What a grace login is.
+    GraceLogins {
+        /// An expired password.
+        Refused,
+        /// A right password.
+        Accepted,
+    }
     /// How a key is written in an attribute.
     SecretEncoding {
         /// As octets.
@@ -408,6 +440,20 @@ words! {
         Base64,
         /// RFC 4648 §8.
         Hex,
+    }
+    /// What moves the codes on.
+    TokenType {
+        /// Time.
+        Totp,
+        /// A counter.
+        Hotp,
+    }
+    /// What a stored counter or step is.
+    SpentIs {
+        /// The last that was used.
+        LastUsed,
+        /// The next that will be accepted.
+        Next,
     }
     /// The hash of a code.
     Algorithm {

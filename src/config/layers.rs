@@ -160,6 +160,11 @@ impl Layers {
         self.texts.folder(value)
     }
 
+    /// FILE itself, for what is missing altogether.
+    pub fn main_file(&self) -> Place {
+        self.texts.files().next().map_or(Place::Default, |file| Place::File(file.to_owned(), None))
+    }
+
     /// Where a value was set.
     pub fn origin(&self, value: &Value) -> Place {
         self.texts.origin(value)
@@ -181,18 +186,20 @@ impl Layers {
 }
 
 impl Texts {
+    /// All files, FILE first.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().filter_map(|text| match text {
+            Text::File(file) => Some(file.as_path()),
+            Text::Defaults | Text::Environment(_) => None,
+        })
+    }
+
     fn folder(&self, value: &Value) -> &Path {
         let named = value.origin().and_then(|origin| match self.0.get(parse(origin)?.0)? {
-            Text::File(file) => file.parent(),
+            Text::File(file) => Some(file.as_path()),
             Text::Defaults | Text::Environment(_) => None,
         });
-        let main = || {
-            self.0.iter().find_map(|text| match text {
-                Text::File(file) => file.parent(),
-                Text::Defaults | Text::Environment(_) => None,
-            })
-        };
-        named.or_else(main).unwrap_or(Path::new(""))
+        named.or_else(|| self.files().next()).and_then(Path::parent).unwrap_or(Path::new(""))
     }
 
     fn origin(&self, value: &Value) -> Place {
