@@ -126,7 +126,7 @@ fn set_losses(metrics: &Metrics, sockets: &[Socket]) {
         for (loss, count) in socket.traffic().lost() {
             add(loss, count);
         }
-        add(Loss::KernelQueueFull, socket.kernel_dropped().unwrap_or(0));
+        add(Loss::KernelBuffer, socket.kernel_dropped().unwrap_or(0));
     }
     for (loss, total) in totals {
         metrics.follow(loss, total);

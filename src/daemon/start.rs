@@ -12,9 +12,10 @@ use crate::listen::{BindError, Hold, Sockets, Stop};
 use crate::metrics::Metrics;
 use crate::pipeline::drive::{self, Drive, Release};
 use crate::pipeline::{self, Outgoing, Pipeline, Tables};
-use crate::policy::Clients;
 use crate::secret::Secret;
-use crate::state::{Admission, Bindings, Challenges, Duplicates, Durable, Passing, Sources, TimeGuard};
+use crate::state::{
+    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Sources, TimeGuard, duplicates,
+};
 use crate::store::{self, Recovered, Store};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -71,10 +72,10 @@ pub enum StartError {
     /// Our own counters contradict each other.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// More clients than there can be.
+    #[error(transparent)]
+    Clients(#[from] pipeline::SettingsError),
 }
-
-/// How many clients there may be without a restart: reloads add to them.
-const CLIENTS_MAX: usize = 1024;
 
 /// Delayed rejects that may wait at once.
 const HOLD_MAX: usize = 65_536;
@@ -112,7 +113,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let (audit, audited) = Audit::open(&settings.audit)?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
-    let mut release = Release::new(Arc::clone(&audit), Arc::clone(&hold), outbound.clone(), Arc::clone(&metrics));
+    let mut release =
+        Release::new(Arc::clone(&audit), Arc::clone(&hold), outbound.clone(), Arc::clone(&metrics));
     let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
     tell_recovery(&recovered);
     audit.append(&recovered.evidence)?;
@@ -137,32 +139,28 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     ))?;
 
     let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(std::io::Error::from)?;
+    getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
+    let clients_max = usize::from(pipeline::CLIENTS_MAX);
     let tables = Tables {
         durable,
         passing: Arc::new(Passing {
             duplicates: Duplicates::new(
-                CLIENTS_MAX,
-                settings.radius.reply_cache_max,
+                clients_max,
+                duplicates::SHARE,
                 settings.radius.reply_cache_lifetime,
             ),
-            challenges: Challenges::new(CLIENTS_MAX, Secret::new(key)),
+            challenges: Challenges::new(clients_max, Secret::new(key)),
             sources: Sources::default(),
         }),
         bindings,
-        admission: Arc::new(Admission::new(CLIENTS_MAX, settings.radius.in_flight_max)),
+        admission: Arc::new(Admission::new(clients_max, settings.radius.in_flight_max)),
         time_guard,
     };
-    let judged_by = pipeline_settings(settings.clients, &settings.radius, &metrics)?;
+    let attributes_max = settings.radius.attributes_max;
+    let judged_by = pipeline::Settings::new(settings.clients, attributes_max, &metrics, None)?;
     let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
-    let drive = Drive::new(
-        pipeline,
-        directory,
-        store,
-        outbound,
-        Arc::clone(&metrics),
-        runtime.handle().clone(),
-    );
+    let drive =
+        Drive::new(pipeline, directory, store, outbound, Arc::clone(&metrics), runtime.handle().clone());
 
     let stop = Stop::new()?;
     let workers = Workers::start(&sockets, &drive, &stop)?;
@@ -209,15 +207,6 @@ fn tell_recovery(recovered: &Recovered) {
         tracing::warn!(event = "journal-recovered", until, "codes of steps before this time are refused");
     }
     tracing::info!(event = "journal-replayed", marks = recovered.marks, segments = recovered.segments);
-}
-
-/// What the pipeline needs of the settings; also for a reload.
-pub(super) fn pipeline_settings(
-    clients: Clients,
-    radius: &config::Radius,
-    metrics: &Metrics,
-) -> Result<pipeline::Settings, prometheus::Error> {
-    pipeline::Settings::new(clients, radius.attributes_max, pipeline::SOURCE_FAILURES_MAX, metrics)
 }
 
 /// One worker for each processor, but at least one for each address.

@@ -122,7 +122,7 @@ impl Drive {
 
     async fn ask(self: Arc<Drive>, case: Box<Case>, question: Question) {
         if case.is_superseded() {
-            return self.dropped(&case.counters, Reason::Superseded);
+            return self.dropped(&case.served.counters, Reason::Superseded);
         }
         let deadline = case.deadline();
         let answer = match question {
@@ -136,13 +136,16 @@ impl Drive {
     }
 
     fn stage(&self, finished: Finished) {
-        let Finished { marks, evidence, outgoing } = finished;
+        let Finished { marks, mut evidence, outgoing } = finished;
+        let took = clock::now().mono.since(outgoing.at.mono);
+        evidence.number("duration_us", i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+        let evidence = evidence.finish();
         let release = Leaving::Reply(Box::new(outgoing));
         if let Err(refused) = self.store.stage(Staged { marks, evidence: Some(evidence), release })
             && let Leaving::Reply(outgoing) = refused.release
         {
             // Without its mark nothing leaves: the gateway asks its next server.
-            self.dropped(&outgoing.counters, Reason::DiskFailed);
+            self.dropped(&outgoing.served.counters, Reason::DiskFailed);
         }
     }
 
@@ -176,7 +179,8 @@ impl Release {
     /// One run of the journal is durable, or failed: writes its evidence, then lets its replies go.
     pub fn batch(&mut self, batch: Batch<Leaving>) {
         let Batch { outcome, evidence, releases } = batch;
-        let written = outcome.is_ok() && (self.audit.append(&evidence).is_ok() || !self.audit.stops_service());
+        let written =
+            outcome.is_ok() && (self.audit.append(&evidence).is_ok() || !self.audit.stops_service());
         for leaving in releases {
             match leaving {
                 Leaving::Reply(outgoing) if written => self.let_go(*outgoing),
@@ -227,7 +231,7 @@ fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing) {
 }
 
 fn record(metrics: &Metrics, outgoing: &Outgoing, reason: Reason) {
-    metrics.record(&outgoing.counters, reason, outgoing.elapsed);
+    metrics.record(&outgoing.served.counters, reason, outgoing.elapsed);
     if outgoing.locks {
         metrics.lockouts.inc();
     }
