@@ -25,6 +25,11 @@ pub const SERVICE_PASSWORD: &str = "service";
 /// The parameter entry that every directory starts with: 8 digits, 60 s, SHA-1, window 1.
 pub const PARAMS_DN: &str = "cn=p8,ou=params,dc=example,dc=jp";
 
+/// Our own auxiliary classes, in the form that slapd.conf includes.
+pub fn our_schema() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/ldap/sekisho.schema")
+}
+
 /// How a slapd is set up.
 #[derive(Clone, Default)]
 pub struct Options {
