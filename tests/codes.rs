@@ -266,7 +266,7 @@ fn otp_13_unusable_tokens_refuse_their_user_and_nobody_else() {
     };
     let ldif: String = UNUSABLE.iter().enumerate().map(spoilt).collect();
     let world = WorldBuilder {
-        slapd: slapd::Options { ldif, ..slapd::Options::default() },
+        slapd: slapd::Options { ldif, ..WorldBuilder::default().slapd },
         ..WorldBuilder::of(vec![person("alice", &[(6, 30)])])
     }
     .open();
