@@ -8,12 +8,14 @@
 pub mod clock;
 pub mod daemon;
 pub mod gateway;
+pub mod proxy;
 pub mod slapd;
 pub mod world;
 
 pub use clock::Clock;
 pub use daemon::Daemon;
 pub use gateway::{Gateway, Reply, Request, code};
+pub use proxy::{Manners, Proxy};
 pub use world::{PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif};
 
 use std::process::Command;

@@ -2,6 +2,7 @@
 
 use super::daemon::{self, Daemon, write};
 use super::gateway::{Gateway, Reply, Request, Signed, code};
+use super::proxy::Proxy;
 use super::slapd::{self, Slapd};
 use super::{totp_at, unix_now};
 use std::fmt::Write as _;
@@ -171,6 +172,8 @@ pub struct World {
     pub config: PathBuf,
     pub directory: TempDir,
     pub people: Vec<Person>,
+    /// What stands between the daemon and slapd, if anything does.
+    pub proxy: Option<Proxy>,
     environment: Vec<(String, String)>,
 }
 
@@ -201,6 +204,12 @@ pub struct WorldBuilder {
     pub slapd: slapd::Options,
     /// URLs of further LDAP servers.
     pub servers: Vec<String>,
+    /// `none`, `ldaps` or `start-tls`; with TLS the authority of `slapd` is trusted.
+    pub tls: &'static str,
+    /// Stands between the daemon and slapd.
+    pub proxy: Option<Proxy>,
+    /// What comes before the first table.
+    pub head: String,
 }
 
 impl Default for WorldBuilder {
@@ -224,6 +233,9 @@ impl Default for WorldBuilder {
             listen: "[\"127.0.0.1:0\"]".into(),
             slapd: slapd::Options { schema: vec![slapd::our_schema()], ..slapd::Options::default() },
             servers: Vec::new(),
+            tls: "none",
+            proxy: None,
+            head: String::new(),
         }
     }
 }
@@ -343,14 +355,39 @@ impl WorldBuilder {
 
     /// Starts slapd, writes the configuration, starts the daemon.
     pub fn open(self) -> World {
+        let mut world = self.prepare();
+        world.restart(drop);
+        world
+    }
+
+    /// The same without a daemon.
+    pub fn prepare(self) -> World {
         let slapd = Slapd::start(&self.directory_options());
         let directory = tempfile::tempdir().unwrap();
         let config = write(directory.path(), "sekisho.toml", &self.config(&slapd));
         write(directory.path(), "gateway.secret", SECRET);
         write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
-        let daemon = Daemon::start_with(&config, &pairs(&self.environment));
+        if let Some(certificates) = &self.slapd.tls {
+            write(directory.path(), "ca.pem", &certificates.ca);
+        }
+        if let Some(proxy) = &self.proxy {
+            proxy.toward(slapd.port());
+        }
+        let daemon = Daemon::nothing();
         let gateway = Gateway::new(daemon.radius[0], SECRET);
-        World { daemon, gateway, slapd, config, directory, people: self.people, environment: self.environment }
+        let WorldBuilder { people, proxy, environment, .. } = self;
+        World { daemon, gateway, slapd, config, directory, people, proxy, environment }
+    }
+
+    /// What `sekisho check` says to the configuration: exit code and output. Nothing is started.
+    pub fn check(self) -> (Option<i32>, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let config = write(directory.path(), "sekisho.toml", &self.config_for("ldap://127.0.0.1:1"));
+        write(directory.path(), "gateway.secret", SECRET);
+        write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
+        let output = daemon::run(&["check", "--config", config.to_str().unwrap()], "");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 
     /// What a slapd of this bank is started with.
@@ -361,14 +398,26 @@ impl WorldBuilder {
 
     /// The configuration as text, for stories that only read or break it.
     pub fn config(&self, slapd: &Slapd) -> String {
+        match (&self.proxy, self.tls) {
+            (Some(proxy), _) => self.config_for(&proxy.url()),
+            (None, "ldaps") => self.config_for(&format!("ldaps://127.0.0.1:{}", slapd.tls_port())),
+            (None, _) => self.config_for(&slapd.url()),
+        }
+    }
+
+    /// The same for a directory somewhere.
+    pub fn config_for(&self, url: &str) -> String {
         let WorldBuilder {
-            radius, client, clients, service, ldap, bindings, durability, more, listen, ..
+            head, radius, client, clients, service, ldap, bindings, durability, more, listen, tls, ..
         } = self;
+        let authority = if *tls == "none" { "" } else { "ca-file = \"ca.pem\"" };
         let (base, bind_dn) = (slapd::BASE, slapd::SERVICE_DN);
-        let urls: Vec<String> = [&slapd.url()].into_iter().chain(&self.servers).map(|url| format!("{url:?}")).collect();
+        let urls: Vec<String> =
+            std::iter::once(url).chain(self.servers.iter().map(String::as_str)).map(|url| format!("{url:?}")).collect();
         let urls = urls.join(", ");
         format!(
-            r#"[radius]
+            r#"{head}
+[radius]
 listen = {listen}
 {radius}
 
@@ -386,7 +435,8 @@ kind = "ldap"
 
 [directory.ldap]
 servers = [{urls}]
-tls = "none"
+tls = "{tls}"
+{authority}
 bind-dn = "{bind_dn}"
 bind-password-file = "ldap.password"
 base = "{base}"
