@@ -67,7 +67,8 @@ pub fn read<T: DeserializeOwned>(
         let written = text.get(value).map(one_line).filter(|_| !key.is_secret());
         take_out(root.get_mut(), key.parts());
         // Items of a list have lost their number when another has been taken out before.
-        let key = if let Some(Part::Item(_)) = key.parts().last() { key.parent().unwrap_or(key) } else { key };
+        let key =
+            if let Some(Part::Item(_)) = key.parts().last() { key.parent().unwrap_or(key) } else { key };
         problems.push(mistake(key.clone(), written, error.message(), place(at)));
         removed.push(key);
     }
@@ -301,7 +302,9 @@ new = 1
 
     #[test]
     fn near_words_are_near() {
-        for (a, b, steps) in [("", "abc", 3), ("lisen", "listen", 1), ("nmae", "name", 1), ("same", "same", 0)] {
+        for (a, b, steps) in
+            [("", "abc", 3), ("lisen", "listen", 1), ("nmae", "name", 1), ("same", "same", 0)]
+        {
             assert_eq!(distance(a, b), steps);
         }
     }

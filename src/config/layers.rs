@@ -234,7 +234,12 @@ impl Pile {
                 self.problems.push(unreadable(Place::File(file.to_owned(), at), &why));
                 self.document::<T>(Text::File(file.to_owned()), "");
                 self.syntax = Syntax::Broken;
-                Document { table: Map::new(), removed: Vec::new(), syntax: Syntax::Broken, problems: Vec::new() }
+                Document {
+                    table: Map::new(),
+                    removed: Vec::new(),
+                    syntax: Syntax::Broken,
+                    problems: Vec::new(),
+                }
             }
         }
     }
@@ -290,7 +295,8 @@ impl Pile {
                 self.problems.push(problem("the variable names no key", right));
             } else if key.is_secret() {
                 let right = "use …_FILE or …_CREDENTIAL";
-                self.problems.push(problem("others can read an environment; no secret may stand in it", right));
+                self.problems
+                    .push(problem("others can read an environment; no secret may stand in it", right));
             } else {
                 lines.push_str(&format!("{} = {}\n", names.join("."), toml_value(value)));
                 variables.push(variable.clone());
@@ -410,9 +416,7 @@ fn renumbered(key: &Key, before: usize) -> Key {
 fn patterns(table: &Map<String, Value>) -> Vec<(String, &Value)> {
     match table.get("services").map(|value| (&value.kind, value)) {
         Some((ValueKind::String(pattern), value)) => vec![(pattern.clone(), value)],
-        Some((ValueKind::Array(items), _)) => {
-            items.iter().map(|item| (item.to_string(), item)).collect()
-        }
+        Some((ValueKind::Array(items), _)) => items.iter().map(|item| (item.to_string(), item)).collect(),
         _ => Vec::new(),
     }
 }

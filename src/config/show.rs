@@ -29,7 +29,9 @@ impl Effective<'_> {
             let key = at.name(name);
             match &value.kind {
                 ValueKind::Table(_) if !is_plain(&key) => inner.push((key, value)),
-                ValueKind::Array(items) if items.iter().any(|item| matches!(item.kind, ValueKind::Table(_))) => {
+                ValueKind::Array(items)
+                    if items.iter().any(|item| matches!(item.kind, ValueKind::Table(_))) =>
+                {
                     inner.push((key, value));
                 }
                 ValueKind::Array(items) if items.is_empty() && is_list_of_tables(&key) => {}

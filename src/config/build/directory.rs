@@ -5,7 +5,7 @@ use crate::config::file;
 
 /// One of the two directories.
 pub enum Directory {
-    Later
+    Later,
 }
 
 pub fn directory(_written: &file::Directory, _report: &mut Report<'_>) -> Option<Directory> {

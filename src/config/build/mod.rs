@@ -130,7 +130,11 @@ fn radius(written: &file::Radius, report: &mut Report<'_>) -> Radius {
     let listen: Vec<SocketAddr> =
         written.listen.iter().flat_map(|listen| listen.0.iter().map(|listen| listen.0)).collect();
     if listen.is_empty() {
-        report.refuse(&at.name("listen"), "there is no address to listen on", r#"write ["0.0.0.0:1812", "[::]:1812"]"#);
+        report.refuse(
+            &at.name("listen"),
+            "there is no address to listen on",
+            r#"write ["0.0.0.0:1812", "[::]:1812"]"#,
+        );
     }
     for (index, address) in listen.iter().enumerate() {
         if address.port() != 0 && listen.iter().take(index).any(|earlier| earlier == address) {

@@ -1,7 +1,7 @@
 //! Collects what is wrong while settings are built, and looks up where it stands.
 
-use crate::config::layers::Layers;
 use crate::config::document::Syntax;
+use crate::config::layers::Layers;
 use crate::config::problem::{Key, Place, Problem, Weight};
 use crate::config::show::toml;
 use crate::config::value::Length;
