@@ -28,6 +28,11 @@ use build::Report;
 use layers::Layers;
 use show::Effective;
 
+/// Reads a length of time such as `5s` or `30m`, as configuration and command line write it.
+pub fn length(text: &str) -> Option<std::time::Duration> {
+    value::Length::parse(text).map(|length| length.0)
+}
+
 /// What reading a configuration came to.
 pub struct Loaded {
     /// The settings; `None` if anything is an error.
