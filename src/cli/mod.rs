@@ -9,6 +9,7 @@ mod exit;
 mod generate;
 mod output;
 mod probe;
+mod remote;
 mod serve;
 mod status;
 mod token;

@@ -42,6 +42,21 @@ pub struct Running {
     pub(super) admin_socket: PathBuf,
 }
 
+impl Running {
+    /// Tells the log that requests are answered, and where.
+    pub fn say_ready(&self) {
+        let addresses: Vec<String> = self.radius.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            event = "ready",
+            radius_udp = addresses.join(","),
+            http = %self.http,
+            admin = %self.admin_socket.display(),
+            version = env!("CARGO_PKG_VERSION"),
+            "answering"
+        );
+    }
+}
+
 /// Says what keeps the daemon from being ready; empty when it is.
 pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 

@@ -161,7 +161,7 @@ impl Drive {
     }
 
     fn dropped(&self, counters: &ClientMetrics, reason: Reason) {
-        self.metrics.record(counters, reason, Duration::ZERO);
+        self.pipeline.dropped(counters, reason, clock::now());
     }
 }
 

@@ -19,6 +19,7 @@
 mod case;
 pub mod drive;
 pub mod evidence;
+mod notices;
 
 pub use case::{Case, Finished, Outgoing};
 
@@ -45,6 +46,7 @@ use crate::state::{
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
+use notices::Notices;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +60,7 @@ pub struct Pipeline {
     next: AtomicU64,
     names: ahash::RandomState,
     hints: Hints,
+    notices: Notices,
 }
 
 /// What configuration decides, replaced as a whole by a reload.
@@ -178,6 +181,7 @@ impl Pipeline {
             next: AtomicU64::new(first_request),
             names: ahash::RandomState::new(),
             hints: Hints::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -202,16 +206,16 @@ impl Pipeline {
         let settings = self.settings.load();
         let stranger = self.metrics.unknown_client();
         if let Err(reason) = Packet::peek(arrival.octets) {
-            return self.dropped(stranger, reason);
+            return self.dropped(stranger, reason, arrival.at);
         }
         let client = settings.clients.find(arrival.from.peer.ip());
         let Some((client, served)) =
             client.and_then(|client| Some((client, settings.served.get(usize::from(client.number))?)))
         else {
-            return self.dropped(stranger, Reason::ClientUnknown);
+            return self.dropped(stranger, Reason::ClientUnknown, arrival.at);
         };
         self.receive(&settings, client, served, arrival)
-            .unwrap_or_else(|reason| self.dropped(&served.counters, reason))
+            .unwrap_or_else(|reason| self.dropped(&served.counters, reason, arrival.at))
     }
 
     /// The directory has answered, or could not.
@@ -575,9 +579,10 @@ impl Pipeline {
 
     /// The one way out for everything that is answered: reply, evidence and marks go to the journal together.
     fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
+        let at = case.at;
         match case.finish(reason, content) {
             Ok(finished) => Step::Done(Box::new(finished)),
-            Err((served, reason)) => self.dropped(&served.counters, reason),
+            Err((served, reason)) => self.dropped(&served.counters, reason, at),
         }
     }
 
@@ -604,7 +609,9 @@ impl Pipeline {
         Ok(Step::Resend(arrival.from, octets.into()))
     }
 
-    fn dropped(&self, counters: &ClientMetrics, reason: Reason) -> Step {
+    /// Counts a datagram that gets no answer, and says so in the log now and then.
+    pub fn dropped(&self, counters: &ClientMetrics, reason: Reason, now: Moment) -> Step {
+        self.notices.dropped(counters.name(), reason, now.mono);
         self.metrics.record(counters, reason, std::time::Duration::ZERO);
         Step::Silent
     }
