@@ -189,7 +189,9 @@ fn required<'a>(facts: &Facts<'a>) -> Decision<'a> {
         Tried::Wrong => refuse(facts, wrong_code(facts, tried.cut)),
         Tried::NoCode => match (facts.stage, facts.profile.second_step) {
             (Stage::First, SecondStep::WhenMissing) => Decision::Challenge(None),
-            _ => refuse(facts, Refusal::free(Reason::CodeMissing)),
+            (Stage::First, _) => refuse(facts, Refusal::free(Reason::CodeMissing)),
+            // The answer to a challenge is a guess whatever it looks like (CHL-08).
+            (Stage::Second { .. }, _) => refuse(facts, wrong_code(facts, tried.cut)),
         },
     }
 }
@@ -208,11 +210,7 @@ fn optional<'a>(facts: &Facts<'a>) -> Decision<'a> {
 }
 
 /// The codes are right: what is left is the password.
-fn verify<'a>(
-    facts: &Facts<'a>,
-    codes: ArrayVec<Matched, TOKENS_MAX>,
-    password: &'a [u8],
-) -> Decision<'a> {
+fn verify<'a>(facts: &Facts<'a>, codes: ArrayVec<Matched, TOKENS_MAX>, password: &'a [u8]) -> Decision<'a> {
     match facts.profile.password {
         PasswordCheck::GatewayChecked => Decision::Verify { codes, password: None },
         // Never an empty password to a directory: some answer success (RFC 4513 §5.1.2). Nothing was guessed, and
@@ -233,8 +231,7 @@ fn usable(facts: &Facts<'_>) -> Result<ArrayVec<usize, TOKENS_MAX>, Refusal> {
     let mut live = ArrayVec::new();
     let mut first_refusal = None;
     for (at, token) in tokens.iter().enumerate().take(TOKENS_MAX) {
-        let disabled =
-            facts.pasts.get(at).is_some_and(Past::is_disabled).then_some(Reason::TokenDisabled);
+        let disabled = facts.pasts.get(at).is_some_and(Past::is_disabled).then_some(Reason::TokenDisabled);
         match token.refusal(facts.now).or(disabled) {
             None => live.push(at),
             Some(reason) => first_refusal = first_refusal.or(Some(reason)),

@@ -4,7 +4,6 @@ use super::*;
 use crate::clock;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -263,9 +262,9 @@ fn sec_20_an_idle_worker_has_a_pulse() {
     sockets.bind("127.0.0.1:0".parse().unwrap(), NonZeroU16::MIN).unwrap();
     let (socket, stop) = (sockets.all()[0].clone(), Stop::new().unwrap());
     let long_ago = clock::Mono::from_nanos(0);
-    let pulse = Arc::new(Pulse::new(long_ago));
+    let pulse = Pulse::new(long_ago);
     let worker = std::thread::spawn({
-        let (stop, pulse) = (stop.clone(), Arc::clone(&pulse));
+        let (stop, pulse) = (stop.clone(), pulse.clone());
         move || run(&socket, &stop, &pulse, |_| {})
     });
     let now = clock::now().mono;

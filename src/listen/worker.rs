@@ -139,25 +139,29 @@ fn timespec(duration: Duration) -> Option<Timespec> {
     Timespec::try_from(duration).ok()
 }
 
-/// The heartbeat of one loop: when it last came round, busy or idle.
+/// The heartbeat of one loop: when it last came round, busy or idle. Clones share it: the loop keeps one, whoever watches
+/// the loop another.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<Beat>);
+
 #[derive(Debug)]
 #[repr(align(64))] // Written by its loop at each turn: not on a line with another's.
-pub struct Pulse(AtomicU64);
+struct Beat(AtomicU64);
 
 impl Pulse {
     /// A loop that starts now.
     pub fn new(now: Mono) -> Pulse {
-        Pulse(AtomicU64::new(now.nanos()))
+        Pulse(Arc::new(Beat(AtomicU64::new(now.nanos()))))
     }
 
     /// Says that the loop has come round.
     pub fn beat(&self, now: Mono) {
-        self.0.store(now.nanos(), Ordering::Relaxed);
+        self.0.0.store(now.nanos(), Ordering::Relaxed);
     }
 
     /// How long ago the loop came round. An idle worker beats every second.
     pub fn age(&self, now: Mono) -> Duration {
-        now.since(Mono::from_nanos(self.0.load(Ordering::Relaxed)))
+        now.since(Mono::from_nanos(self.0.0.load(Ordering::Relaxed)))
     }
 }
 

@@ -18,7 +18,7 @@
 
 mod case;
 pub mod drive;
-mod evidence;
+pub mod evidence;
 
 pub use case::{Case, Finished, Outgoing};
 
@@ -30,16 +30,18 @@ use crate::directory::{Found, PasswordAnswer, Unavailable};
 use crate::identity::{RequestId, UserName};
 use crate::listen::{Arrival, ReturnAddress};
 use crate::lockout::{Failure, Rules};
-use crate::metrics::Metrics;
+use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
 use crate::otp::Moving;
 use crate::outcome::{Reason, Verdict};
 use crate::policy::{Client, Clients, ReplyText, WrongPassword};
-use crate::radius::{Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature};
+use crate::radius::{
+    Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature, WhichSecret,
+};
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
-    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Renewal, Seen,
-    TimeGuard, Use, admission, duplicates,
+    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen, TimeGuard,
+    Use, admission, duplicates, renewal,
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
@@ -64,8 +66,63 @@ pub struct Settings {
     pub clients: Clients,
     /// More attributes than this make a packet suspicious (200).
     pub attributes_max: usize,
-    /// Failures of one end-user address within a minute after which it is refused without counting against the user.
-    pub source_failures_max: u32,
+    /// What goes on for each client over reloads, by its number in `clients`.
+    served: Vec<Arc<Served>>,
+}
+
+/// What stays with a client of one name over all reloads.
+pub struct Served {
+    /// Its share of every bounded table.
+    pub slot: u16,
+    /// Its counters.
+    pub counters: ClientMetrics,
+}
+
+/// How many clients there may be in the life of one process: every bounded table has a share for each.
+pub const CLIENTS_MAX: u16 = 1024;
+
+/// Failures of one end-user address within a minute after which it is refused without counting against the users it
+/// names: more than any one person mistypes.
+pub const SOURCE_FAILURES_MAX: u32 = 20;
+
+impl Settings {
+    /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
+    ///
+    /// # Errors
+    /// [`TooManyClients`], or those of [`Metrics::client`], which has none in practice.
+    pub fn new(
+        clients: Clients,
+        attributes_max: usize,
+        metrics: &Metrics,
+        before: Option<&Settings>,
+    ) -> Result<Settings, SettingsError> {
+        let known = before.map(|before| before.served.as_slice()).unwrap_or_default();
+        let mut next = known.iter().map(|served| served.slot.saturating_add(1)).max().unwrap_or(0);
+        let mut served = Vec::new();
+        for client in clients.iter() {
+            if let Some(same) = known.iter().find(|served| *served.counters.name() == client.name) {
+                served.push(Arc::clone(same));
+                continue;
+            }
+            if next >= CLIENTS_MAX {
+                return Err(SettingsError::TooManyClients);
+            }
+            served.push(Arc::new(Served { slot: next, counters: metrics.client(&client.name)? }));
+            next = next.saturating_add(1);
+        }
+        Ok(Settings { clients, attributes_max, served })
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// More than [`CLIENTS_MAX`] names since the process started.
+    #[error("more than 1024 different clients since the start; restart the daemon")]
+    TooManyClients,
+    /// Our own counters contradict each other.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// The memory that the pipeline works on.
@@ -143,12 +200,18 @@ impl Pipeline {
     /// the signature check (standards.md 1.1).
     pub fn begin(&self, arrival: &Arrival<'_>) -> Step {
         let settings = self.settings.load();
-        let client = match Packet::peek(arrival.octets) {
-            Err(reason) => return self.dropped(None, reason),
-            Ok(_) => settings.clients.find(arrival.from.peer.ip()),
+        let stranger = self.metrics.unknown_client();
+        if let Err(reason) = Packet::peek(arrival.octets) {
+            return self.dropped(stranger, reason);
+        }
+        let client = settings.clients.find(arrival.from.peer.ip());
+        let Some((client, served)) =
+            client.and_then(|client| Some((client, settings.served.get(usize::from(client.number))?)))
+        else {
+            return self.dropped(stranger, Reason::ClientUnknown);
         };
-        let Some(client) = client else { return self.dropped(None, Reason::ClientUnknown) };
-        self.receive(&settings, client, arrival).unwrap_or_else(|reason| self.dropped(Some(client), reason))
+        self.receive(&settings, client, served, arrival)
+            .unwrap_or_else(|reason| self.dropped(&served.counters, reason))
     }
 
     /// The directory has answered, or could not.
@@ -163,12 +226,13 @@ impl Pipeline {
                 self.judge(case, known)
             }
             Answer::Password(Ok(answer)) => self.settle(case, answer, now),
-            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => {
-                self.give_up(&mut case, match unavailable {
+            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => self.give_up(
+                &mut case,
+                match unavailable {
                     Unavailable::Unreachable => Reason::DirectoryUnreachable,
                     Unavailable::TooLate => Reason::DirectoryTooLate,
-                })
-            }
+                },
+            ),
         }
     }
 
@@ -177,6 +241,7 @@ impl Pipeline {
         &self,
         settings: &Settings,
         client: &Arc<Client>,
+        served: &Arc<Served>,
         arrival: &Arrival<'_>,
     ) -> Result<Step, Reason> {
         let source = arrival.from.peer.ip();
@@ -185,9 +250,9 @@ impl Pipeline {
         let request = Request::receive(packet, &client.secrets, &client.signature, pinned)?;
         let to = ReplyTo::new(&request)?;
         if request.kind == Kind::StatusServer {
-            return self.answer_status_server(client, arrival, &to);
+            return self.answer_status_server(client, &served.counters, arrival, &to);
         }
-        let place = self.tables.admission.enter(client.number).map_err(|refused| match refused {
+        let place = self.tables.admission.enter(served.slot).map_err(|refused| match refused {
             admission::Refused::Share => Reason::ClientShare,
             admission::Refused::Full => Reason::Overload,
         })?;
@@ -197,33 +262,29 @@ impl Pipeline {
             peer: arrival.from.peer,
             socket: arrival.from.socket.0,
             identifier: to.identifier(),
-            client: client.number,
+            client: served.slot,
         };
         let duplicates = &self.tables.passing.duplicates;
         match duplicates.enter(key, to.authenticator(), request.packet.octets(), id, arrival.at.mono) {
             Seen::Never => {}
             Seen::Answered(reply) => {
-                self.metrics.duplicate();
+                self.metrics.duplicate(&served.counters);
                 return Ok(Step::Resend(arrival.from, reply));
             }
-            Seen::InFlight => {
-                self.metrics.duplicate();
-                return Err(Reason::DuplicateInFlight);
-            }
+            Seen::InFlight => return Err(Reason::DuplicateInFlight),
             Seen::Differs => return Err(Reason::DuplicateDiffers),
             Seen::Full => return Err(Reason::TableFull),
         }
-        self.metrics.secret_used(&client.name, request.which_secret());
-
-        let mut case = Case::new(id, client, to, arrival, key, place, self.tables.clone());
-        if let Signature::Verified(_) = request.signature {
+        let mut case = Case::new(id, client, served, to, arrival, key, place, self.tables.clone());
+        if let Signature::Verified(which) = request.signature {
             case.signed = true;
+            served.counters.secret.at(secret_used(which)).inc();
             if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
                 case.mark(Mark::Pin(source));
             }
         }
         match request.credential(&client.secrets) {
-            Ok(credential) => self.take_up(settings, case, &request, credential),
+            Ok(credential) => self.take_up(case, &request, credential),
             Err(reason) if reason.verdict() == Verdict::Drop => Err(reason),
             Err(reason) => {
                 case.user_name = request.user_name();
@@ -235,7 +296,6 @@ impl Pipeline {
     /// Everything that was sent is in order: what does it ask for, and may this source ask at all?
     fn take_up(
         &self,
-        settings: &Settings,
         mut case: Box<Case>,
         request: &Request<'_>,
         credential: Credential<'_>,
@@ -255,22 +315,27 @@ impl Pipeline {
         match self.tables.time_guard.look(case.at) {
             Look::Trusted => {}
             Look::Jumped(milliseconds) => {
-                self.metrics.clock_jumped(milliseconds);
+                self.metrics.clock_jumps.inc();
+                tracing::error!(
+                    event = "clock-jumped",
+                    milliseconds,
+                    "the wall clock jumped; no code is judged until it is back or the new time has held for a while"
+                );
                 return Ok(self.give_up(&mut case, Reason::ClockGuarded));
             }
             Look::Guarded => return Ok(self.give_up(&mut case, Reason::ClockGuarded)),
-            Look::Recovered => self.metrics.clock_recovered(),
+            Look::Recovered => {
+                tracing::warn!(event = "clock-trusted", "the wall clock is trusted again");
+            }
         }
         if let Some(state) = credential.state {
-            let taken =
-                self.tables.passing.challenges.take(state, case.client.number, user, case.at.mono);
+            let taken = self.tables.passing.challenges.take(state, case.served.slot, user, case.at.mono);
             let Some((state, challenge)) = taken else {
                 return Ok(self.reject(case, Refusal::free(Reason::ChallengeUnknown)));
             };
             case.first_step = Some((state, challenge.password));
         }
         case.user_hash = user;
-        case.throttle = settings.source_failures_max;
         if self.is_throttled(&case) {
             return Ok(self.reject(case, Refusal::free(Reason::Throttled)));
         }
@@ -303,11 +368,8 @@ impl Pipeline {
         };
         // Borrowed by the decision; given back to the case once there is one.
         let first_step = case.first_step.take();
-        let pasts: ArrayVec<_, TOKENS_MAX> = tokens_of(&user)
-            .iter()
-            .take(TOKENS_MAX)
-            .map(|token| self.tables.durable.tokens.past(token.id, token.imprint, renewal(token)))
-            .collect();
+        let pasts: ArrayVec<_, TOKENS_MAX> =
+            tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {
             profile: &case.client.profile,
             requirement: case.requirement,
@@ -317,7 +379,7 @@ impl Pipeline {
             field: field.expose(),
             stage: stage(first_step.as_ref()),
             now: case.at.wall,
-            clock_hint: self.hints.take(case.at),
+            clock_hint: self.hints.clock_hint(case.at),
         };
         let decision = decide(&facts);
         match decision {
@@ -417,8 +479,14 @@ impl Pipeline {
             case.mark(Mark::User(mark));
         }
         case.mark(Mark::Clock(case.at.wall));
-        if let Some((_, matched)) = &case.matched {
-            self.metrics.code_offset(matched.offset);
+        if let (Some((_, matched)), Some(user)) = (&case.matched, &case.user) {
+            self.metrics.code_step_offset.observe(f64::from(matched.offset));
+            if let Some(Moving::Time { period }) =
+                tokens_of(user).get(matched.token).map(|token| token.parameters.moving)
+            {
+                let seconds = i64::from(matched.offset) * i64::try_from(period.seconds()).unwrap_or(0);
+                self.metrics.token_clock_offset.observe(seconds as f64);
+            }
         }
         self.finish(case, reason, &ReplyContent::ACCEPT)
     }
@@ -443,7 +511,7 @@ impl Pipeline {
         let client = Arc::clone(&case.client);
         let lifetime = client.profile.challenge_lifetime.duration();
         let opened = self.tables.passing.challenges.open(Challenge {
-            client: client.number,
+            client: case.served.slot,
             user: case.user_hash,
             password,
             expires: case.at.mono.plus(lifetime),
@@ -458,12 +526,8 @@ impl Pipeline {
     }
 
     fn refuse_stranger(&self, case: Box<Case>, reason: Reason) -> Step {
-        let decision = refuse_stranger(
-            &case.client.profile,
-            case.requirement,
-            stage(case.first_step.as_ref()),
-            reason,
-        );
+        let decision =
+            refuse_stranger(&case.client.profile, case.requirement, stage(case.first_step.as_ref()), reason);
         match decision {
             Decision::Challenge(refusal) => self.challenge(case, refusal),
             _ => self.reject(case, Refusal { counts: Counts::Failure, ..Refusal::free(reason) }),
@@ -482,15 +546,14 @@ impl Pipeline {
         let Some(user) = case.user.clone() else { return };
         // Nobody can be locked out by packets that anybody could have sent (SEC-17).
         if !case.signed {
-            return self.tables.passing.sources.fail((case.client.number, user.id), case.at.mono);
+            return self.tables.passing.sources.fail((case.served.slot, user.id), case.at.mono);
         }
         let rules = Rules {
             max_failures: case.client.profile.max_failures.count(),
             length: case.client.profile.lock.duration(),
         };
         let credential = case.credential_for_fingerprint();
-        let counted =
-            self.tables.durable.users.fail(user.id, rules, credential, case.at.wall, case.at.mono);
+        let counted = self.tables.durable.users.fail(user.id, rules, credential, case.at.wall, case.at.mono);
         let Counted::Now(mark, failure) = counted else { return };
         case.mark(Mark::User(mark));
         case.locks = failure == Failure::Locks;
@@ -503,10 +566,10 @@ impl Pipeline {
     fn is_throttled(&self, case: &Case) -> bool {
         let sources = &self.tables.passing.sources;
         let user = case.user.as_ref().filter(|_| !case.signed);
-        case.source().is_some_and(|source| sources.is_throttled(source, case.throttle, case.at.mono))
+        case.source().is_some_and(|source| sources.is_throttled(source, SOURCE_FAILURES_MAX, case.at.mono))
             || user.is_some_and(|user| {
                 let limit = u32::from(case.client.profile.max_failures.count());
-                sources.is_throttled((case.client.number, user.id), limit, case.at.mono)
+                sources.is_throttled((case.served.slot, user.id), limit, case.at.mono)
             })
     }
 
@@ -514,7 +577,7 @@ impl Pipeline {
     fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
         match case.finish(reason, content) {
             Ok(finished) => Step::Done(Box::new(finished)),
-            Err((client, reason)) => self.dropped(Some(&client), reason),
+            Err((served, reason)) => self.dropped(&served.counters, reason),
         }
     }
 
@@ -526,22 +589,23 @@ impl Pipeline {
     fn answer_status_server(
         &self,
         client: &Arc<Client>,
+        counters: &ClientMetrics,
         arrival: &Arrival<'_>,
         to: &ReplyTo,
     ) -> Result<Step, Reason> {
         // A gateway that hears nothing asks its next server, and that is right while we could not judge anybody.
         let ready = self.tables.bindings.is_fresh(arrival.at.mono) && !self.tables.time_guard.is_guarded();
-        if !ready || !self.hints.status_server_allowed(client.number, arrival.at) {
+        if !ready || !self.hints.status.take(STATUS_SERVER_PER_SECOND, arrival.at) {
             return Err(Reason::StatusServerSilent);
         }
-        self.metrics.status_server(&client.name);
+        counters.status_server.inc();
         let secret = client.secrets.secret(to.which_secret()).ok_or(Reason::MessageAuthenticatorBad)?;
         let octets = crate::radius::encode(to, secret, &ReplyContent::ACCEPT)?;
         Ok(Step::Resend(arrival.from, octets.into()))
     }
 
-    fn dropped(&self, client: Option<&Arc<Client>>, reason: Reason) -> Step {
-        self.metrics.dropped(client.map(|client| &client.name), reason);
+    fn dropped(&self, counters: &ClientMetrics, reason: Reason) -> Step {
+        self.metrics.record(counters, reason, std::time::Duration::ZERO);
         Step::Silent
     }
 }
@@ -560,10 +624,10 @@ fn tokens_of(user: &User) -> &[Token] {
     }
 }
 
-fn renewal(token: &Token) -> Renewal {
-    match token.parameters.moving {
-        Moving::Time { .. } => Renewal::KeepsStep,
-        Moving::Counter { .. } => Renewal::RestartsCounter,
+fn secret_used(which: WhichSecret) -> SecretUsed {
+    match which {
+        WhichSecret::Current => SecretUsed::Current,
+        WhichSecret::Next => SecretUsed::Next,
     }
 }
 
@@ -587,12 +651,8 @@ struct Budget {
 }
 
 impl Hints {
-    fn take(&self, now: Moment) -> ClockHint {
+    fn clock_hint(&self, now: Moment) -> ClockHint {
         if self.clock.take(CLOCK_HINTS_PER_SECOND, now) { ClockHint::Look } else { ClockHint::Skip }
-    }
-
-    fn status_server_allowed(&self, _client: u16, now: Moment) -> bool {
-        self.status.take(STATUS_SERVER_PER_SECOND, now)
     }
 }
 
