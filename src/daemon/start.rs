@@ -5,7 +5,7 @@ use super::{gauges, systemd};
 use crate::admin::{operations::Operations, socket};
 use crate::audit::{self, Audit};
 use crate::clock::{self, Moment};
-use crate::config::{self, Settings};
+use crate::config::Settings;
 use crate::directory;
 use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
