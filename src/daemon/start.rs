@@ -180,7 +180,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let judged_by = pipeline::Settings::new(settings.clients, attributes_max, &metrics, None)?;
     let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
     let drive =
-        Drive::new(pipeline, directory, store, outbound, Arc::clone(&metrics), runtime.handle().clone());
+        Drive::new(pipeline, directory, store, Arc::clone(&audit), outbound, runtime.handle().clone());
 
     let stop = Stop::new()?;
     let workers = Workers::start(&sockets, &drive, &stop)?;
@@ -257,7 +257,8 @@ async fn first_reading(bindings: &Bindings, directory: &dyn Directory) -> Result
 
 fn tell_recovery(recovered: &Recovered) {
     if let Some(torn) = &recovered.torn {
-        tracing::warn!(event = "journal-torn", "{torn}; nothing that was answered is in it");
+        let (file, offset) = (&torn.file, torn.offset);
+        tracing::warn!(event = "journal-torn", file, offset, "the end of an interrupted write was cut off");
     }
     if let Some(until) = recovered.refuse {
         let until = until.seconds();
