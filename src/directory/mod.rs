@@ -5,6 +5,7 @@
 
 pub mod entry;
 pub mod layout;
+pub mod ldap;
 pub mod seal;
 
 use crate::clock::Mono;
