@@ -18,7 +18,7 @@
 //! # The way of one request
 //!
 //! Read [`pipeline`] top to bottom: it is the only place that knows the order of steps. A datagram becomes a
-//! [`radius::Request`], the request an [`policy::Ask`], the user's tokens decide which code was meant
+//! [`radius::Request`], the request names an [`policy::Operation`], the user's tokens decide which code was meant
 //! ([`authenticate`]), [`state`] claims the code so that it counts once, the directory is asked for the password, and
 //! the claim is settled. The mark goes into the journal ([`store`]) and only then does an accept leave.
 

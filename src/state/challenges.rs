@@ -61,14 +61,22 @@ impl Challenges {
         Some(state)
     }
 
+    /// Puts a challenge back under its State, because nobody could judge the second step.
+    pub fn reopen(&self, state: StateValue, challenge: Challenge) {
+        if let Some(share) = self.shares.get(usize::from(challenge.client)) {
+            share.fetch_add(1, Ordering::Relaxed);
+            self.open.insert(state, challenge);
+        }
+    }
+
     /// Takes a challenge out, if this client opened it for this user and its time is not over. Whatever comes of it,
     /// the same State never works again.
-    pub fn take(&self, state: &[u8], client: u16, user: u64, now: Mono) -> Option<Challenge> {
+    pub fn take(&self, state: &[u8], client: u16, user: u64, now: Mono) -> Option<(StateValue, Challenge)> {
         let state: StateValue = state.try_into().ok()?;
         // Another client's State stays: only its owner may end it.
         let (_, challenge) = self.open.remove_if(&state, |_, open| open.client == client)?;
         self.leave(client);
-        (challenge.user == user && now < challenge.expires).then_some(challenge)
+        (challenge.user == user && now < challenge.expires).then_some((state, challenge))
     }
 
     /// Removes challenges whose time is over.
@@ -134,7 +142,7 @@ mod tests {
     fn chl_03_a_state_works_once() {
         let table = table();
         let state = table.open(challenge(0, 7)).unwrap();
-        assert_eq!(table.take(&state, 0, 7, NOW).unwrap().password.expose(), b"secret");
+        assert_eq!(table.take(&state, 0, 7, NOW).unwrap().1.password.expose(), b"secret");
         assert!(table.take(&state, 0, 7, NOW).is_none());
         assert!(table.is_empty());
     }

@@ -8,11 +8,8 @@
 use super::marks::TokenMark;
 use crate::identity::{EntryId, RequestId};
 use crate::otp::{Drift, Step};
+use crate::tokens::{FAILURES_DISABLE, Past};
 use dashmap::DashMap;
-
-/// Failures in a row, over all locks and releases, after which a token is disabled until it is bound anew
-/// (NIST SP 800-63B-4 §3.2.2).
-pub const FAILURES_DISABLE: u16 = 100;
 
 /// The slots of all tokens that were ever used or tried; a token without a slot has a clean past.
 #[derive(Default)]
@@ -34,17 +31,6 @@ struct Slot {
 struct Claim {
     step: Step,
     by: RequestId,
-}
-
-/// What is remembered of one token, as a copy for the judgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Past {
-    /// The last accepted step or counter.
-    pub last: Option<Step>,
-    /// The drift learned so far.
-    pub drift: Drift,
-    /// Failures in a row.
-    pub failures: u16,
 }
 
 /// Whether a request may go on with its code.

@@ -1,9 +1,11 @@
 //! Users and their tokens, as the directory binds them: parsed once, and then only asked whether they may be used.
 
 mod account;
+mod past;
 mod token;
 mod user;
 
 pub use account::{Account, AccountStanding};
+pub use past::{FAILURES_DISABLE, Past};
 pub use token::{Defect, Standing, Token};
 pub use user::{LoginCode, Role, TOKENS_MAX, Tokens, User};

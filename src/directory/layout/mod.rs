@@ -450,4 +450,6 @@ fn dns<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Vec<Dn> {
 }
 
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod tests;

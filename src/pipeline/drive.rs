@@ -1,0 +1,238 @@
+//! Carries out what a step says: the directory is asked, marks become durable, replies leave.
+//!
+//! ```text
+//!  worker ── begin ──┬─ Resend ─────────────────────────────────────────────────▶ socket
+//!                    ├─ Done ──▶ journal (one fsync for many) ──▶ audit ──┬─────▶ socket
+//!                    └─ Ask ───▶ directory ── resume ──▶ as above         └ hold ▶ socket   (rejects wait)
+//! ```
+
+use super::{Answer, Case, Finished, Outgoing, Pipeline, Question, Step};
+use crate::audit::Audit;
+use crate::clock::{self, Moment};
+use crate::directory::Directory;
+use crate::listen::{Arrival, Hold, Outbound, Refused};
+use crate::metrics::{ClientMetrics, Loss, Metrics};
+use crate::outcome::Reason;
+use crate::state::Marks;
+use crate::store::{Batch, Staged, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// The edges around a pipeline. One for the whole daemon, shared by its workers.
+pub struct Drive {
+    pipeline: Arc<Pipeline>,
+    directory: Arc<dyn Directory>,
+    store: Store<Leaving>,
+    outbound: Outbound,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
+    draining: AtomicBool,
+}
+
+/// What waits for a record to be durable.
+pub enum Leaving {
+    /// A reply.
+    Reply(Box<Outgoing>),
+    /// An operator.
+    Told(oneshot::Sender<()>),
+}
+
+/// The journal cannot be written: what was asked is not done for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal cannot be written, so this may not last; see the journal's state in `sekisho status`")]
+pub struct NotDurable;
+
+/// What happens to a judged request once its mark is durable. Runs on the committer's thread.
+pub struct Release {
+    audit: Arc<Audit>,
+    hold: Arc<Hold<Outgoing>>,
+    outbound: Outbound,
+    metrics: Arc<Metrics>,
+}
+
+impl Drive {
+    /// Joins a pipeline with the edges it needs.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        directory: Arc<dyn Directory>,
+        store: Store<Leaving>,
+        outbound: Outbound,
+        metrics: Arc<Metrics>,
+        runtime: Handle,
+    ) -> Arc<Drive> {
+        let draining = AtomicBool::new(false);
+        Arc::new(Drive { pipeline, directory, store, outbound, metrics, runtime, draining })
+    }
+
+    /// A datagram has arrived; called by the worker that received it, which goes on at once.
+    pub fn arrive(self: &Arc<Drive>, arrival: &Arrival<'_>) {
+        if self.draining.load(Ordering::Relaxed) {
+            return self.dropped(self.metrics.unknown_client(), Reason::Draining);
+        }
+        let step = self.pipeline.begin(arrival);
+        self.carry_out(step);
+    }
+
+    /// Nothing new is taken from here on; what is being judged goes on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing new is taken.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Removes what has run out; called about once a second.
+    pub fn keep_house(&self, now: Moment) {
+        self.pipeline.tables().passing.sweep(now);
+    }
+
+    /// The pipeline, for reload and for what operators ask.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// The journal, for its health and for what operators change.
+    pub fn store(&self) -> &Store<Leaving> {
+        &self.store
+    }
+
+    /// The directory, for what operators ask.
+    pub fn directory(&self) -> &Arc<dyn Directory> {
+        &self.directory
+    }
+
+    fn carry_out(self: &Arc<Drive>, step: Step) {
+        match step {
+            Step::Silent => {}
+            Step::Resend(to, octets) => self.outbound.send(&to, &octets),
+            Step::Done(finished) => self.stage(*finished),
+            Step::Ask(case, question) => {
+                // In number these tasks are bounded by the admission that the case holds a place of. A task that
+                // panics drops its case, which gives everything back.
+                let drive = Arc::clone(self);
+                self.runtime.spawn(async move { drive.ask(case, question).await });
+            }
+        }
+    }
+
+    async fn ask(self: Arc<Drive>, case: Box<Case>, question: Question) {
+        if case.is_superseded() {
+            return self.dropped(&case.served.counters, Reason::Superseded);
+        }
+        let deadline = case.deadline();
+        let answer = match question {
+            Question::Find(name) => Answer::Found(self.directory.find(&name, deadline).await),
+            Question::Password(user, password) => {
+                Answer::Password(self.directory.check_password(&user, password, deadline).await)
+            }
+        };
+        let step = self.pipeline.resume(case, answer, clock::now());
+        self.carry_out(step);
+    }
+
+    fn stage(&self, finished: Finished) {
+        let Finished { marks, mut evidence, outgoing } = finished;
+        let took = clock::now().mono.since(outgoing.at.mono);
+        evidence.number("duration_us", i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+        let evidence = evidence.finish();
+        let release = Leaving::Reply(Box::new(outgoing));
+        if let Err(refused) = self.store.stage(Staged { marks, evidence: Some(evidence), release })
+            && let Leaving::Reply(outgoing) = refused.release
+        {
+            // Without its mark nothing leaves: the gateway asks its next server.
+            self.dropped(&outgoing.served.counters, Reason::DiskFailed);
+        }
+    }
+
+    /// Makes what an operator did durable, with its evidence.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub async fn record(&self, marks: Marks, evidence: Box<[u8]>) -> Result<(), NotDurable> {
+        let (told, done) = oneshot::channel();
+        let staged = Staged { marks, evidence: Some(evidence), release: Leaving::Told(told) };
+        self.store.stage(staged).map_err(|_| NotDurable)?;
+        done.await.map_err(|_| NotDurable)
+    }
+
+    fn dropped(&self, counters: &ClientMetrics, reason: Reason) {
+        self.pipeline.dropped(counters, reason, clock::now());
+    }
+}
+
+impl Release {
+    /// The way out: rejects wait in `hold`, which [`hold`] has made.
+    pub fn new(
+        audit: Arc<Audit>,
+        hold: Arc<Hold<Outgoing>>,
+        outbound: Outbound,
+        metrics: Arc<Metrics>,
+    ) -> Release {
+        Release { audit, hold, outbound, metrics }
+    }
+
+    /// One run of the journal is durable, or failed: writes its evidence, then lets its replies go.
+    pub fn batch(&mut self, batch: Batch<Leaving>) {
+        let Batch { outcome, evidence, releases } = batch;
+        let written =
+            outcome.is_ok() && (self.audit.append(&evidence).is_ok() || !self.audit.stops_service());
+        for leaving in releases {
+            match leaving {
+                Leaving::Reply(outgoing) if written => self.let_go(*outgoing),
+                Leaving::Reply(outgoing) => record(&self.metrics, &outgoing, Reason::DiskFailed),
+                // Whoever asked may be gone; dropping the sender tells the others that it failed.
+                Leaving::Told(told) if written => drop(told.send(())),
+                Leaving::Told(_) => {}
+            }
+        }
+    }
+
+    fn let_go(&mut self, mut outgoing: Outgoing) {
+        let now = clock::now().mono;
+        outgoing.elapsed = now.since(outgoing.at.mono);
+        let due = outgoing.not_before.filter(|&due| due > now);
+        match due {
+            None => send(&self.outbound, &self.metrics, outgoing),
+            Some(due) => {
+                if let Err(refused) = self.hold.keep(due, outgoing) {
+                    let (Refused::Full(outgoing) | Refused::Stopped(outgoing)) = refused;
+                    self.metrics.lose(Loss::HoldFull);
+                    record(&self.metrics, &outgoing, Reason::TableFull);
+                }
+            }
+        }
+    }
+}
+
+/// Keeps rejects until their time, at most `capacity` of them, and then lets them leave.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn hold(outbound: Outbound, metrics: Arc<Metrics>, capacity: usize) -> std::io::Result<Hold<Outgoing>> {
+    Hold::start(capacity, move |outgoing| send(&outbound, &metrics, outgoing))
+}
+
+/// The one exit: what is counted here is what happened.
+fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing) {
+    let reason = if outgoing.reply.is_none() {
+        outgoing.reason
+    } else if let Some((to, octets)) = outgoing.leave(clock::now().mono) {
+        outbound.send(&to, octets);
+        outgoing.reason
+    } else {
+        Reason::Superseded
+    };
+    record(metrics, &outgoing, reason);
+}
+
+fn record(metrics: &Metrics, outgoing: &Outgoing, reason: Reason) {
+    metrics.record(&outgoing.served.counters, reason, outgoing.elapsed);
+    if outgoing.locks {
+        metrics.lockouts.inc();
+    }
+}

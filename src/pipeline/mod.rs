@@ -1,0 +1,675 @@
+//! One request from bytes to reply; the only place that knows the order of steps.
+//!
+//! A request is a value that is moved forward without waiting for anything:
+//!
+//! ```text
+//! begin(datagram)          ─┬─▶ Silent              nobody gets an answer; one counter says why
+//! resume(case, the answer) ─┤
+//!                           ├─▶ Resend              a retransmission: the same octets again
+//!                           ├─▶ Done                marks and evidence for the journal, then the reply
+//!                           └─▶ Ask                 the directory is asked; then `resume`
+//! ```
+//!
+//! What the daemon knows in memory is judged at once, on the worker that received it. Only a search or a bind makes a
+//! request wait, and then it waits here as a [`Case`], not as a thread. Dropping a case gives back everything it
+//! holds: its place, its claim on the code, its entry among the duplicates. Nothing was used up, nobody was answered.
+//!
+//! [`drive`] is the other half: it carries out what a step says, with the journal, the sockets and the directory.
+
+mod case;
+pub mod drive;
+pub mod evidence;
+mod notices;
+
+pub use case::{Case, Finished, Outgoing};
+
+use crate::authenticate::{
+    ClockHint, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
+};
+use crate::clock::Moment;
+use crate::directory::{Found, PasswordAnswer, Unavailable};
+use crate::identity::{RequestId, UserName};
+use crate::listen::{Arrival, ReturnAddress};
+use crate::lockout::{Failure, Rules};
+use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
+use crate::otp::Moving;
+use crate::outcome::{Reason, Verdict};
+use crate::policy::{Client, Clients, ReplyText, WrongPassword};
+use crate::radius::{
+    Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature, WhichSecret,
+};
+use crate::secret::{PasswordField, Secret};
+use crate::state::challenges::StateValue;
+use crate::state::{
+    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen, TimeGuard,
+    Use, admission, duplicates, renewal,
+};
+use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
+use arc_swap::ArcSwap;
+use notices::Notices;
+use arrayvec::ArrayVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Everything a judgement needs, shared by all workers.
+pub struct Pipeline {
+    settings: ArcSwap<Settings>,
+    tables: Tables,
+    metrics: Arc<Metrics>,
+    /// The next request's number; its upper half tells one start of the daemon from the next.
+    next: AtomicU64,
+    names: ahash::RandomState,
+    hints: Hints,
+    notices: Notices,
+}
+
+/// What configuration decides, replaced as a whole by a reload.
+pub struct Settings {
+    /// Who may ask, under which service profile.
+    pub clients: Clients,
+    /// More attributes than this make a packet suspicious (200).
+    pub attributes_max: usize,
+    /// What goes on for each client over reloads, by its number in `clients`.
+    served: Vec<Arc<Served>>,
+}
+
+/// What stays with a client of one name over all reloads.
+pub struct Served {
+    /// Its share of every bounded table.
+    pub slot: u16,
+    /// Its counters.
+    pub counters: ClientMetrics,
+}
+
+/// How many clients there may be in the life of one process: every bounded table has a share for each.
+pub const CLIENTS_MAX: u16 = 1024;
+
+/// Failures of one end-user address within a minute after which it is refused without counting against the users it
+/// names: more than any one person mistypes.
+pub const SOURCE_FAILURES_MAX: u32 = 20;
+
+impl Settings {
+    /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
+    ///
+    /// # Errors
+    /// [`TooManyClients`], or those of [`Metrics::client`], which has none in practice.
+    pub fn new(
+        clients: Clients,
+        attributes_max: usize,
+        metrics: &Metrics,
+        before: Option<&Settings>,
+    ) -> Result<Settings, SettingsError> {
+        let known = before.map(|before| before.served.as_slice()).unwrap_or_default();
+        let mut next = known.iter().map(|served| served.slot.saturating_add(1)).max().unwrap_or(0);
+        let mut served = Vec::new();
+        for client in clients.iter() {
+            if let Some(same) = known.iter().find(|served| *served.counters.name() == client.name) {
+                served.push(Arc::clone(same));
+                continue;
+            }
+            if next >= CLIENTS_MAX {
+                return Err(SettingsError::TooManyClients);
+            }
+            served.push(Arc::new(Served { slot: next, counters: metrics.client(&client.name)? }));
+            next = next.saturating_add(1);
+        }
+        Ok(Settings { clients, attributes_max, served })
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// More than [`CLIENTS_MAX`] names since the process started.
+    #[error("more than 1024 different clients since the start; restart the daemon")]
+    TooManyClients,
+    /// Our own counters contradict each other.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// The memory that the pipeline works on.
+#[derive(Clone)]
+pub struct Tables {
+    /// What survives a restart.
+    pub durable: Arc<Durable>,
+    /// What ends with the process.
+    pub passing: Arc<Passing>,
+    /// What the directory says.
+    pub bindings: Arc<Bindings>,
+    /// Requests in flight.
+    pub admission: Arc<Admission>,
+    /// Whether the clock can be trusted.
+    pub time_guard: Arc<TimeGuard>,
+}
+
+/// What to do next with a datagram or a case.
+pub enum Step {
+    /// Nothing leaves; it is counted already.
+    Silent,
+    /// A retransmission: these octets once more.
+    Resend(ReturnAddress, Arc<[u8]>),
+    /// Judged: make it durable, then let it go.
+    Done(Box<Finished>),
+    /// The directory has to be asked first.
+    Ask(Box<Case>, Question),
+}
+
+/// What the directory is asked.
+pub enum Question {
+    /// Who has this name?
+    Find(UserName),
+    /// Is this the user's password? Never empty.
+    Password(Arc<User>, Secret),
+}
+
+/// What the directory said.
+pub enum Answer {
+    /// To [`Question::Find`].
+    Found(Result<Found, Unavailable>),
+    /// To [`Question::Password`].
+    Password(Result<PasswordAnswer, Unavailable>),
+}
+
+impl Pipeline {
+    /// A pipeline over the given memory; `first_request` tells this start of the daemon from earlier ones.
+    pub fn new(settings: Settings, tables: Tables, metrics: Arc<Metrics>, first_request: u64) -> Pipeline {
+        Pipeline {
+            settings: ArcSwap::from_pointee(settings),
+            tables,
+            metrics,
+            next: AtomicU64::new(first_request),
+            names: ahash::RandomState::new(),
+            hints: Hints::default(),
+            notices: Notices::default(),
+        }
+    }
+
+    /// Replaces what configuration decides; requests in flight end under the settings they began with.
+    pub fn reload(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// The memory that the pipeline works on.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// A datagram has arrived. Cheap checks come first, and nothing is remembered of a packet that has not passed
+    /// the signature check (standards.md 1.1).
+    pub fn begin(&self, arrival: &Arrival<'_>) -> Step {
+        let settings = self.settings.load();
+        let stranger = self.metrics.unknown_client();
+        if let Err(reason) = Packet::peek(arrival.octets) {
+            return self.dropped(stranger, reason, arrival.at);
+        }
+        let client = settings.clients.find(arrival.from.peer.ip());
+        let Some((client, served)) =
+            client.and_then(|client| Some((client, settings.served.get(usize::from(client.number))?)))
+        else {
+            return self.dropped(stranger, Reason::ClientUnknown, arrival.at);
+        };
+        self.receive(&settings, client, served, arrival)
+            .unwrap_or_else(|reason| self.dropped(&served.counters, reason, arrival.at))
+    }
+
+    /// The directory has answered, or could not.
+    pub fn resume(&self, mut case: Box<Case>, answer: Answer, now: Moment) -> Step {
+        match answer {
+            Answer::Found(Ok(found)) => {
+                let known = match found {
+                    Found::One(user) => Known::One(user),
+                    Found::Nobody => Known::Nobody,
+                    Found::Several => Known::Several,
+                };
+                self.judge(case, known)
+            }
+            Answer::Password(Ok(answer)) => self.settle(case, answer, now),
+            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => self.give_up(
+                &mut case,
+                match unavailable {
+                    Unavailable::Unreachable => Reason::DirectoryUnreachable,
+                    Unavailable::TooLate => Reason::DirectoryTooLate,
+                },
+            ),
+        }
+    }
+
+    /// From a known client's datagram to a case: structure, signature, retransmission, credential, operation.
+    fn receive(
+        &self,
+        settings: &Settings,
+        client: &Arc<Client>,
+        served: &Arc<Served>,
+        arrival: &Arrival<'_>,
+    ) -> Result<Step, Reason> {
+        let source = arrival.from.peer.ip();
+        let packet = Packet::parse_request(arrival.octets, settings.attributes_max)?;
+        let pinned = if self.tables.durable.pins.is_pinned(source) { Pinned::Yes } else { Pinned::No };
+        let request = Request::receive(packet, &client.secrets, &client.signature, pinned)?;
+        let to = ReplyTo::new(&request)?;
+        if request.kind == Kind::StatusServer {
+            return self.answer_status_server(client, &served.counters, arrival, &to);
+        }
+        let place = self.tables.admission.enter(served.slot).map_err(|refused| match refused {
+            admission::Refused::Share => Reason::ClientShare,
+            admission::Refused::Full => Reason::Overload,
+        })?;
+
+        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let key = duplicates::Key {
+            peer: arrival.from.peer,
+            socket: arrival.from.socket.0,
+            identifier: to.identifier(),
+            client: served.slot,
+        };
+        let duplicates = &self.tables.passing.duplicates;
+        match duplicates.enter(key, to.authenticator(), request.packet.octets(), id, arrival.at.mono) {
+            Seen::Never => {}
+            Seen::Answered(reply) => {
+                self.metrics.duplicate(&served.counters);
+                return Ok(Step::Resend(arrival.from, reply));
+            }
+            Seen::InFlight => return Err(Reason::DuplicateInFlight),
+            Seen::Differs => return Err(Reason::DuplicateDiffers),
+            Seen::Full => return Err(Reason::TableFull),
+        }
+        let mut case = Case::new(id, client, served, to, arrival, key, place, self.tables.clone());
+        if let Signature::Verified(which) = request.signature {
+            case.signed = true;
+            served.counters.secret.at(secret_used(which)).inc();
+            if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
+                case.mark(Mark::Pin(source));
+            }
+        }
+        match request.credential(&client.secrets) {
+            Ok(credential) => self.take_up(case, &request, credential),
+            Err(reason) if reason.verdict() == Verdict::Drop => Err(reason),
+            Err(reason) => {
+                case.user_name = request.user_name();
+                Ok(self.reject(case, Refusal::free(reason)))
+            }
+        }
+    }
+
+    /// Everything that was sent is in order: what does it ask for, and may this source ask at all?
+    fn take_up(
+        &self,
+        mut case: Box<Case>,
+        request: &Request<'_>,
+        credential: Credential<'_>,
+    ) -> Result<Step, Reason> {
+        let client = Arc::clone(&case.client);
+        let Some((operation, requirement)) = client.profile.operation(&request.packet) else {
+            return Ok(self.reject(case, Refusal::free(Reason::OperationUnknown)));
+        };
+        case.operation = Some(operation.clone());
+        case.requirement = requirement;
+        case.calling_station = credential.calling_station.and_then(UserName::new);
+        let user_name = client.user_name.apply(credential.user_name);
+        let user = self.names.hash_one(user_name.octets());
+        case.user_name = Some(user_name);
+        case.field = Some(credential.password);
+
+        match self.tables.time_guard.look(case.at) {
+            Look::Trusted => {}
+            Look::Jumped(milliseconds) => {
+                self.metrics.clock_jumps.inc();
+                tracing::error!(
+                    event = "clock-jumped",
+                    milliseconds,
+                    "the wall clock jumped; no code is judged until it is back or the new time has held for a while"
+                );
+                return Ok(self.give_up(&mut case, Reason::ClockGuarded));
+            }
+            Look::Guarded => return Ok(self.give_up(&mut case, Reason::ClockGuarded)),
+            Look::Recovered => {
+                tracing::warn!(event = "clock-trusted", "the wall clock is trusted again");
+            }
+        }
+        if let Some(state) = credential.state {
+            let taken = self.tables.passing.challenges.take(state, case.served.slot, user, case.at.mono);
+            let Some((state, challenge)) = taken else {
+                return Ok(self.reject(case, Refusal::free(Reason::ChallengeUnknown)));
+            };
+            case.first_step = Some((state, challenge.password));
+        }
+        case.user_hash = user;
+        if self.is_throttled(&case) {
+            return Ok(self.reject(case, Refusal::free(Reason::Throttled)));
+        }
+        let Some(name) = &case.user_name else { return Err(Reason::UserNameMissing) };
+        match self.tables.bindings.look_up(name, case.at.mono) {
+            Known::Stale => Ok(self.give_up(&mut case, Reason::DirectoryStale)),
+            Known::Ask => {
+                let question = Question::Find(name.clone());
+                Ok(Step::Ask(case, question))
+            }
+            known => Ok(self.judge(case, known)),
+        }
+    }
+
+    /// Who is meant is known: decide, and claim the codes that were right.
+    fn judge(&self, mut case: Box<Case>, known: Known) -> Step {
+        let user = match known {
+            Known::One(user) => user,
+            Known::Nobody => return self.refuse_stranger(case, Reason::UserUnknown),
+            Known::Several => return self.refuse_stranger(case, Reason::UserAmbiguous),
+            Known::Ask => return self.give_up(&mut case, Reason::DirectoryUnreachable),
+            Known::Stale => return self.give_up(&mut case, Reason::DirectoryStale),
+        };
+        case.user = Some(Arc::clone(&user));
+        if !case.signed && self.is_throttled(&case) {
+            return self.reject(case, Refusal::free(Reason::Throttled));
+        }
+        let Some(field) = case.field.take() else {
+            return self.give_up(&mut case, Reason::CredentialMissingUnsigned);
+        };
+        // Borrowed by the decision; given back to the case once there is one.
+        let first_step = case.first_step.take();
+        let pasts: ArrayVec<_, TOKENS_MAX> =
+            tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
+        let facts = Facts {
+            profile: &case.client.profile,
+            requirement: case.requirement,
+            user: &user,
+            lockout: self.tables.durable.users.lockout(user.id),
+            pasts: &pasts,
+            field: field.expose(),
+            stage: stage(first_step.as_ref()),
+            now: case.at.wall,
+            clock_hint: self.hints.clock_hint(case.at),
+        };
+        let decision = decide(&facts);
+        match decision {
+            Decision::Accept(reason) => self.accept(case, reason),
+            Decision::Reject(refusal) => {
+                case.field = Some(field);
+                self.reject(case, refusal)
+            }
+            Decision::Challenge(refusal) => {
+                case.field = Some(field);
+                self.challenge(case, refusal)
+            }
+            Decision::Verify { codes, password } => {
+                let password = match password.map(|octets| case.client.encoding.read(octets)) {
+                    None => None,
+                    Some(Ok(password)) => Some(password),
+                    Some(Err(unreadable)) => return self.reject(case, Refusal::free(unreadable.into())),
+                };
+                if !self.claim(&mut case, &user, &codes) {
+                    return self.reject(case, Refusal::free(Reason::CodeUsed));
+                }
+                case.field = Some(field);
+                case.first_step = first_step;
+                match password {
+                    None => self.settle_right(case),
+                    Some(password) => Step::Ask(case, Question::Password(user, password)),
+                }
+            }
+        }
+    }
+
+    /// The directory has said what it thinks of the password: the claim becomes a mark.
+    fn settle(&self, mut case: Box<Case>, answer: PasswordAnswer, _now: Moment) -> Step {
+        let reason = match answer {
+            PasswordAnswer::Right => return self.settle_right(case),
+            PasswordAnswer::Wrong => Reason::PasswordWrong,
+            PasswordAnswer::Disabled => Reason::AccountDisabled,
+            PasswordAnswer::Expired => Reason::AccountExpired,
+            PasswordAnswer::Locked => Reason::AccountLocked,
+            PasswordAnswer::PasswordExpired => Reason::PasswordExpired,
+            PasswordAnswer::MustChange => Reason::PasswordMustChange,
+        };
+        // A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
+        for used in std::mem::take(&mut case.claims) {
+            if let Some(mark) = self.tables.durable.tokens.burn(&used, case.id) {
+                case.mark(Mark::Token(mark));
+            }
+        }
+        let counts = match (reason, case.client.profile.wrong_password) {
+            (Reason::PasswordWrong, WrongPassword::CountsAndBurns) => Counts::Failure,
+            _ => Counts::Nothing,
+        };
+        self.reject(case, Refusal { counts, ..Refusal::free(reason) })
+    }
+
+    /// Nothing is left to ask: take the steps for good, or find that somebody was faster.
+    fn settle_right(&self, mut case: Box<Case>) -> Step {
+        let claims = std::mem::take(&mut case.claims);
+        let asked_for_code = !claims.is_empty();
+        let mut taken = 0_usize;
+        for used in &claims {
+            if let Some(mark) = self.tables.durable.tokens.accept(used, case.id) {
+                case.mark(Mark::Token(mark));
+                taken += 1;
+            }
+        }
+        if asked_for_code && taken == 0 {
+            return self.reject(case, Refusal::free(Reason::CodeUsed));
+        }
+        self.accept(case, if asked_for_code { Reason::CodeAccepted } else { Reason::CodeNotAsked })
+    }
+
+    /// Claims every code that matched; `false` if another request was faster with one of them.
+    fn claim(&self, case: &mut Case, user: &User, codes: &[Matched]) -> bool {
+        for matched in codes {
+            let Some(token) = tokens_of(user).get(matched.token) else { return false };
+            let wanted = Use {
+                token: token.id,
+                imprint: token.imprint,
+                step: matched.step,
+                drift: matched.drift,
+                renewal: renewal(token),
+            };
+            if self.tables.durable.tokens.claim(&wanted, case.id) == Claimed::Taken {
+                return false;
+            }
+            case.claims.push(wanted);
+            if case.matched.is_none() {
+                case.matched = Some((token.serial.clone(), *matched));
+            }
+        }
+        true
+    }
+
+    fn accept(&self, mut case: Box<Case>, reason: Reason) -> Step {
+        if let Some(mark) = case.user.as_ref().and_then(|user| self.tables.durable.users.clear(user.id)) {
+            case.mark(Mark::User(mark));
+        }
+        case.mark(Mark::Clock(case.at.wall));
+        if let (Some((_, matched)), Some(user)) = (&case.matched, &case.user) {
+            self.metrics.code_step_offset.observe(f64::from(matched.offset));
+            if let Some(Moving::Time { period }) =
+                tokens_of(user).get(matched.token).map(|token| token.parameters.moving)
+            {
+                let seconds = i64::from(matched.offset) * i64::try_from(period.seconds()).unwrap_or(0);
+                self.metrics.token_clock_offset.observe(seconds as f64);
+            }
+        }
+        self.finish(case, reason, &ReplyContent::ACCEPT)
+    }
+
+    /// Refuses the user: what counts is counted, and the reply waits for its time like every other reject.
+    fn reject(&self, mut case: Box<Case>, refusal: Refusal) -> Step {
+        self.hold_against(&mut case, &refusal);
+        let client = Arc::clone(&case.client);
+        let message = client.profile.texts.reject.as_ref().map(ReplyText::as_str);
+        self.finish(case, refusal.reason, &ReplyContent::Reject { message })
+    }
+
+    /// Asks for the second step. A decoy looks and costs the same; where it leads shows after the second step.
+    fn challenge(&self, mut case: Box<Case>, refusal: Option<Refusal>) -> Step {
+        if let Some(refusal) = &refusal {
+            self.hold_against(&mut case, refusal);
+            case.decoy = Some(refusal.reason);
+        }
+        let Some(password) = case.field.take() else {
+            return self.give_up(&mut case, Reason::CredentialMissingUnsigned);
+        };
+        let client = Arc::clone(&case.client);
+        let lifetime = client.profile.challenge_lifetime.duration();
+        let opened = self.tables.passing.challenges.open(Challenge {
+            client: case.served.slot,
+            user: case.user_hash,
+            password,
+            expires: case.at.mono.plus(lifetime),
+        });
+        let Some(state) = opened else { return self.give_up(&mut case, Reason::TableFull) };
+        let content = ReplyContent::Challenge {
+            message: client.profile.texts.challenge.as_ref().map(ReplyText::as_str),
+            state: &state,
+            session_timeout: Some(lifetime),
+        };
+        self.finish(case, Reason::ChallengeSent, &content)
+    }
+
+    fn refuse_stranger(&self, case: Box<Case>, reason: Reason) -> Step {
+        let decision =
+            refuse_stranger(&case.client.profile, case.requirement, stage(case.first_step.as_ref()), reason);
+        match decision {
+            Decision::Challenge(refusal) => self.challenge(case, refusal),
+            _ => self.reject(case, Refusal { counts: Counts::Failure, ..Refusal::free(reason) }),
+        }
+    }
+
+    /// Counts a failure: for the source, and, where the request was signed, for the user and the tokens tried.
+    fn hold_against(&self, case: &mut Case, refusal: &Refusal) {
+        case.clock_off = refusal.clock_off;
+        if refusal.counts == Counts::Nothing {
+            return;
+        }
+        if let Some(source) = case.source() {
+            self.tables.passing.sources.fail(source, case.at.mono);
+        }
+        let Some(user) = case.user.clone() else { return };
+        // Nobody can be locked out by packets that anybody could have sent (SEC-17).
+        if !case.signed {
+            return self.tables.passing.sources.fail((case.served.slot, user.id), case.at.mono);
+        }
+        let rules = Rules {
+            max_failures: case.client.profile.max_failures.count(),
+            length: case.client.profile.lock.duration(),
+        };
+        let credential = case.credential_for_fingerprint();
+        let counted = self.tables.durable.users.fail(user.id, rules, credential, case.at.wall, case.at.mono);
+        let Counted::Now(mark, failure) = counted else { return };
+        case.mark(Mark::User(mark));
+        case.locks = failure == Failure::Locks;
+        for token in refusal.tried.iter().filter_map(|&at| tokens_of(&user).get(at)) {
+            case.mark(Mark::Token(self.tables.durable.tokens.fail(token.id, token.imprint, renewal(token))));
+        }
+    }
+
+    /// Failures of one end-user address, and of one user where nothing is signed.
+    fn is_throttled(&self, case: &Case) -> bool {
+        let sources = &self.tables.passing.sources;
+        let user = case.user.as_ref().filter(|_| !case.signed);
+        case.source().is_some_and(|source| sources.is_throttled(source, SOURCE_FAILURES_MAX, case.at.mono))
+            || user.is_some_and(|user| {
+                let limit = u32::from(case.client.profile.max_failures.count());
+                sources.is_throttled((case.served.slot, user.id), limit, case.at.mono)
+            })
+    }
+
+    /// The one way out for everything that is answered: reply, evidence and marks go to the journal together.
+    fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
+        let at = case.at;
+        match case.finish(reason, content) {
+            Ok(finished) => Step::Done(Box::new(finished)),
+            Err((served, reason)) => self.dropped(&served.counters, reason, at),
+        }
+    }
+
+    /// We cannot judge: nobody gets an answer, nothing is used up, and the evidence says why.
+    fn give_up(&self, case: &mut Box<Case>, reason: Reason) -> Step {
+        Step::Done(Box::new(case.give_up(reason)))
+    }
+
+    fn answer_status_server(
+        &self,
+        client: &Arc<Client>,
+        counters: &ClientMetrics,
+        arrival: &Arrival<'_>,
+        to: &ReplyTo,
+    ) -> Result<Step, Reason> {
+        // A gateway that hears nothing asks its next server, and that is right while we could not judge anybody.
+        let ready = self.tables.bindings.is_fresh(arrival.at.mono) && !self.tables.time_guard.is_guarded();
+        if !ready || !self.hints.status.take(STATUS_SERVER_PER_SECOND, arrival.at) {
+            return Err(Reason::StatusServerSilent);
+        }
+        counters.status_server.inc();
+        let secret = client.secrets.secret(to.which_secret()).ok_or(Reason::MessageAuthenticatorBad)?;
+        let octets = crate::radius::encode(to, secret, &ReplyContent::ACCEPT)?;
+        Ok(Step::Resend(arrival.from, octets.into()))
+    }
+
+    /// Counts a datagram that gets no answer, and says so in the log now and then.
+    pub fn dropped(&self, counters: &ClientMetrics, reason: Reason, now: Moment) -> Step {
+        self.notices.dropped(counters.name(), reason, now.mono);
+        self.metrics.record(counters, reason, std::time::Duration::ZERO);
+        Step::Silent
+    }
+}
+
+fn stage(first_step: Option<&(StateValue, PasswordField)>) -> Stage<'_> {
+    match first_step {
+        None => Stage::First,
+        Some((_, password)) => Stage::Second { password: password.expose() },
+    }
+}
+
+fn tokens_of(user: &User) -> &[Token] {
+    match &user.tokens {
+        Tokens::These(tokens) => tokens,
+        Tokens::TooMany(_) => &[],
+    }
+}
+
+fn secret_used(which: WhichSecret) -> SecretUsed {
+    match which {
+        WhichSecret::Current => SecretUsed::Current,
+        WhichSecret::Next => SecretUsed::Next,
+    }
+}
+
+/// Budgets for what is useful but not worth much work: two counters per second of monotonic time.
+#[derive(Default)]
+struct Hints {
+    clock: Budget,
+    status: Budget,
+}
+
+/// The most searches for another time per second: 250 µs each, so at most 5 % of one core.
+const CLOCK_HINTS_PER_SECOND: u64 = 200;
+
+/// The most Status-Server answers per second, over all clients; a gateway sends one in a few seconds.
+const STATUS_SERVER_PER_SECOND: u64 = 1000;
+
+#[derive(Default)]
+struct Budget {
+    second: AtomicU64,
+    spent: AtomicU64,
+}
+
+impl Hints {
+    fn clock_hint(&self, now: Moment) -> ClockHint {
+        if self.clock.take(CLOCK_HINTS_PER_SECOND, now) { ClockHint::Look } else { ClockHint::Skip }
+    }
+}
+
+impl Budget {
+    fn take(&self, per_second: u64, now: Moment) -> bool {
+        let second = now.mono.nanos() / 1_000_000_000;
+        // Two threads that cross a second at once may each start the count: the bound is then off by a few.
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.spent.store(0, Ordering::Relaxed);
+        }
+        self.spent.fetch_add(1, Ordering::Relaxed) < per_second
+    }
+}
