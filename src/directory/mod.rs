@@ -6,6 +6,7 @@
 pub mod embedded;
 pub mod entry;
 pub mod layout;
+pub mod ldap;
 pub mod seal;
 
 use crate::clock::Mono;

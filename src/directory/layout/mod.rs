@@ -253,6 +253,11 @@ impl Layout {
         self.identity.as_deref()
     }
 
+    /// The attribute that holds a token's serial number, if there is one.
+    pub fn serial(&self) -> Option<&str> {
+        self.token.serial.as_deref()
+    }
+
     /// How a user's tokens are found.
     pub fn tokens_at(&self) -> &TokensAt {
         &self.tokens
