@@ -4,7 +4,7 @@ use super::daemon::{self, Daemon, write};
 use super::gateway::{Gateway, Reply, Request, Signed, code};
 use super::proxy::Proxy;
 use super::slapd::{self, Slapd};
-use super::{totp_at, unix_now};
+use super::{Clock, totp_at, unix_now};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,6 +43,8 @@ pub struct Seed {
     pub entry: String,
     /// Further lines of its parameter entry, as LDIF.
     pub parameters: String,
+    /// Seconds by which it, like the daemon of its bank, is ahead of our clock.
+    pub ahead: i64,
 }
 
 impl Seed {
@@ -57,12 +59,13 @@ impl Seed {
             window: Some(1),
             entry: String::new(),
             parameters: String::new(),
+            ahead: 0,
         }
     }
 
     /// The code now, or `offset` seconds from now.
     pub fn code(&self, offset: i64) -> String {
-        self.code_at(unix_now().checked_add_signed(offset).unwrap())
+        self.code_at(unix_now().checked_add_signed(self.ahead + offset).unwrap())
     }
 
     /// The code at a time.
@@ -126,7 +129,7 @@ pub fn person_ldif(person: &Person) -> String {
 
 /// A token and its parameters as LDIF.
 pub fn token_ldif(token: &Seed) -> String {
-    let Seed { serial, secret_hex, algorithm, digits, period, window, entry, parameters } = token;
+    let Seed { serial, secret_hex, algorithm, digits, period, window, entry, parameters, .. } = token;
     let hmac = match *algorithm {
         "sha1" => 7,
         "sha256" => 9,
@@ -206,10 +209,18 @@ pub struct WorldBuilder {
     pub servers: Vec<String>,
     /// `none`, `ldaps` or `start-tls`; with TLS the authority of `slapd` is trusted.
     pub tls: &'static str,
+    /// The authority to trust, as PEM, if not that of `slapd`.
+    pub authority: Option<String>,
     /// Stands between the daemon and slapd.
     pub proxy: Option<Proxy>,
     /// What comes before the first table.
     pub head: String,
+    /// The `[audit]` table.
+    pub audit: String,
+    /// `user-filter` of `[directory.ldap]`.
+    pub filter: String,
+    /// `oath`, `freeipa` or `custom`.
+    pub layout: &'static str,
 }
 
 impl Default for WorldBuilder {
@@ -234,8 +245,12 @@ impl Default for WorldBuilder {
             slapd: slapd::Options { schema: vec![slapd::our_schema()], ..slapd::Options::default() },
             servers: Vec::new(),
             tls: "none",
+            authority: None,
             proxy: None,
             head: String::new(),
+            audit: "file = \"audit.jsonl\"".into(),
+            filter: "(&(objectClass=inetOrgPerson)(uid={user}))".into(),
+            layout: "oath",
         }
     }
 }
@@ -348,6 +363,16 @@ fn pairs(environment: &[(String, String)]) -> Vec<(&str, &str)> {
 }
 
 impl WorldBuilder {
+    /// The same bank with a clock that is ahead by so much that a minute begins when it opens: there is time for a
+    /// story within one step, without waiting for it.
+    pub fn at_minute_begin(mut self) -> WorldBuilder {
+        let ahead = 61 - unix_now() % 60;
+        self.environment.extend(Clock::constantly_ahead(ahead));
+        let tokens = self.people.iter_mut().flat_map(|person| &mut person.tokens);
+        tokens.for_each(|token| token.ahead = i64::try_from(ahead).unwrap());
+        self
+    }
+
     /// A bank of these people.
     pub fn of(people: Vec<Person>) -> WorldBuilder {
         WorldBuilder { people, ..WorldBuilder::default() }
@@ -363,12 +388,17 @@ impl WorldBuilder {
     /// The same without a daemon.
     pub fn prepare(self) -> World {
         let slapd = Slapd::start(&self.directory_options());
+        self.prepare_before(slapd)
+    }
+
+    /// The same before a directory that runs already.
+    pub fn prepare_before(self, slapd: Slapd) -> World {
         let directory = tempfile::tempdir().unwrap();
         let config = write(directory.path(), "sekisho.toml", &self.config(&slapd));
         write(directory.path(), "gateway.secret", SECRET);
         write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
-        if let Some(certificates) = &self.slapd.tls {
-            write(directory.path(), "ca.pem", &certificates.ca);
+        if let Some(authority) = self.authority.as_ref().or(self.slapd.tls.as_ref().map(|tls| &tls.ca)) {
+            write(directory.path(), "ca.pem", authority);
         }
         if let Some(proxy) = &self.proxy {
             proxy.toward(slapd.port());
@@ -408,7 +438,7 @@ impl WorldBuilder {
     /// The same for a directory somewhere.
     pub fn config_for(&self, url: &str) -> String {
         let WorldBuilder {
-            head, radius, client, clients, service, ldap, bindings, durability, more, listen, tls, ..
+            head, radius, client, clients, service, ldap, bindings, durability, more, listen, tls, filter, layout, audit, ..
         } = self;
         let authority = if *tls == "none" { "" } else { "ca-file = \"ca.pem\"" };
         let (base, bind_dn) = (slapd::BASE, slapd::SERVICE_DN);
@@ -440,8 +470,8 @@ tls = "{tls}"
 bind-dn = "{bind_dn}"
 bind-password-file = "ldap.password"
 base = "{base}"
-user-filter = "(&(objectClass=inetOrgPerson)(uid={{user}}))"
-layout = "oath"
+user-filter = "{filter}"
+layout = "{layout}"
 bindings = "{bindings}"
 {ldap}
 
@@ -458,7 +488,7 @@ listen = "127.0.0.1:0"
 socket = "admin.sock"
 
 [audit]
-file = "audit.jsonl"
+{audit}
 
 {more}
 "#
