@@ -290,9 +290,10 @@ pub(super) mod arbitrary {
             any::<u64>().prop_map(|until| Lock::Until(Wall::from_seconds(until))),
             Just(Lock::UntilReleased)
         ];
-        let user = (id.clone(), any::<u32>(), any::<u16>(), lock).prop_map(|(user, version, failures, lock)| {
-            Mark::User(UserMark { user, version, lockout: Lockout { failures, lock } })
-        });
+        let user =
+            (id.clone(), any::<u32>(), any::<u16>(), lock).prop_map(|(user, version, failures, lock)| {
+                Mark::User(UserMark { user, version, lockout: Lockout { failures, lock } })
+            });
         let last = proptest::option::of(any::<u64>().prop_map(Step));
         let token = (id, any::<u32>(), last, any::<i16>(), any::<u16>(), any::<u32>()).prop_map(
             |(token, version, last, drift, failures, imprint)| {
