@@ -381,7 +381,7 @@ impl<R: Send + 'static> Committer<R> {
     }
 
     /// Takes a snapshot in a thread of its own, unless one is being taken.
-    fn begin_snapshot(&mut self, done: Option<Sender<Result<(), Trouble>>>) {
+    pub(super) fn begin_snapshot(&mut self, done: Option<Sender<Result<(), Trouble>>>) {
         if self.snapshot.is_some() || self.segment.is_none() {
             return;
         }
@@ -403,8 +403,13 @@ impl<R: Send + 'static> Committer<R> {
     }
 
     fn reap(&mut self, now: Mono) {
-        let Some(thread) = self.snapshot.take_if(|thread| thread.is_finished()) else { return };
-        match thread.join() {
+        if let Some(thread) = self.snapshot.take_if(|thread| thread.is_finished()) {
+            self.snapshot_ended(thread.join(), now);
+        }
+    }
+
+    fn snapshot_ended(&mut self, ended: std::thread::Result<Result<Vec<u64>, Trouble>>, now: Mono) {
+        match ended {
             Ok(Ok(removed)) => {
                 self.closed.retain(|(number, _)| !removed.contains(number));
                 Figures::add(&self.shared.figures.snapshots, 1);
@@ -437,8 +442,12 @@ impl<R: Send + 'static> Committer<R> {
         {
             self.fail(trouble);
         }
+        self.await_snapshot();
+    }
+
+    pub(super) fn await_snapshot(&mut self) {
         if let Some(thread) = self.snapshot.take() {
-            let _ = thread.join();
+            self.snapshot_ended(thread.join(), clock::now().mono);
         }
     }
 }
