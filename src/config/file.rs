@@ -239,7 +239,7 @@ tables! {
 
     /// `[directory.embedded]`.
     Embedded {
-        /// Its users, tokens and the key that seals them.
+        /// The folder of its database and of the key that seals token secrets in it.
         folder: PathBuf,
     }
 

@@ -134,12 +134,12 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     // Then the memory: what was used up before this start stays used up.
     let now = clock::now();
     let durable = Arc::new(Durable::default());
-    let (audit, audited) = Audit::open(&settings.audit)?;
+    let (audit, audited) = Audit::open(&audit_settings(settings.audit))?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
     let mut release =
         Release::new(Arc::clone(&audit), Arc::clone(&hold), outbound.clone(), Arc::clone(&metrics));
-    let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
+    let (opened, recovered) = store::open(store_settings(settings.state), audited, |mark| durable.replay(&mark))?;
     tell_recovery(&recovered);
     audit.append(&recovered.evidence)?;
     if let Some(until) = recovered.refuse {
@@ -265,6 +265,23 @@ fn tell_recovery(recovered: &Recovered) {
         tracing::warn!(event = "journal-recovered", until, "codes of steps before this time are refused");
     }
     tracing::info!(event = "journal-replayed", marks = recovered.marks, segments = recovered.segments);
+}
+
+fn store_settings(state: config::State) -> store::Settings {
+    let durability = match state.durability {
+        config::Durability::Sync => store::Durability::Sync,
+        config::Durability::Relaxed => store::Durability::Relaxed,
+        config::Durability::Memory => store::Durability::Memory,
+    };
+    store::Settings { durability, ..store::Settings::new(state.directory) }
+}
+
+fn audit_settings(audit: config::Audit) -> audit::Settings {
+    let on_failure = match audit.on_failure {
+        config::OnFailure::Stop => audit::OnFailure::Stop,
+        config::OnFailure::Alarm => audit::OnFailure::Alarm,
+    };
+    audit::Settings { file: audit.file, on_failure }
 }
 
 /// One worker for each processor, but at least one for each address.

@@ -39,7 +39,7 @@ pub struct Ldap {
 
 /// The embedded directory.
 pub struct Embedded {
-    /// Its users, tokens and the key that seals them.
+    /// Its folder.
     pub folder: PathBuf,
 }
 
@@ -58,8 +58,8 @@ pub fn directory(
             Some(Directory::Ldap(Box::new(ldap)))
         }
         file::DirectoryKind::Embedded => {
-            let folder = written.embedded.as_ref()?.folder.as_ref()?;
-            let folder = report.path(&at.name("embedded").name("folder"), folder);
+            let (at, written) = (at.name("embedded"), written.embedded.as_ref()?);
+            let folder = report.path(&at.name("folder"), written.folder.as_ref()?);
             Some(Directory::Embedded(Embedded { folder }))
         }
     }
