@@ -1,1 +1,3 @@
+//! What each step of one login costs, by itself.
+
 fn main() {}
