@@ -18,7 +18,7 @@
 
 mod case;
 pub mod drive;
-mod evidence;
+pub mod evidence;
 
 pub use case::{Case, Finished, Outgoing};
 
@@ -40,8 +40,8 @@ use crate::radius::{
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
-    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Renewal, Seen,
-    TimeGuard, Use, admission, duplicates,
+    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen,
+    TimeGuard, Use, admission, duplicates, renewal,
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
@@ -342,7 +342,7 @@ impl Pipeline {
         let pasts: ArrayVec<_, TOKENS_MAX> = tokens_of(&user)
             .iter()
             .take(TOKENS_MAX)
-            .map(|token| self.tables.durable.tokens.past(token.id, token.imprint, renewal(token)))
+            .map(|token| self.tables.durable.past(token))
             .collect();
         let facts = Facts {
             profile: &case.client.profile,
@@ -607,13 +607,6 @@ fn secret_used(which: WhichSecret) -> SecretUsed {
     match which {
         WhichSecret::Current => SecretUsed::Current,
         WhichSecret::Next => SecretUsed::Next,
-    }
-}
-
-fn renewal(token: &Token) -> Renewal {
-    match token.parameters.moving {
-        Moving::Time { .. } => Renewal::KeepsStep,
-        Moving::Counter { .. } => Renewal::RestartsCounter,
     }
 }
 
