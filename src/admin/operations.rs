@@ -1,6 +1,6 @@
 //! What an operator may do to the running daemon, and who may do it.
 
-use super::protocol::{Ask, ServerShown, Status, Told, TokenShown, UserShown};
+use super::protocol::{Ask, ServerShown, Status, TokenShown, Told, UserShown};
 use crate::clock::{self, Moment, Wall};
 use crate::directory::{Found, PasswordAnswer};
 use crate::identity::{Escaped, UserName};
@@ -30,10 +30,7 @@ const COUNTER: &str = "counter";
 
 impl Operations {
     /// Over the running daemon; `not_ready` says what keeps it from being ready.
-    pub fn new(
-        drive: Arc<Drive>,
-        not_ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
-    ) -> Arc<Operations> {
+    pub fn new(drive: Arc<Drive>, not_ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>) -> Arc<Operations> {
         Arc::new(Operations { drive, not_ready })
     }
 
@@ -74,11 +71,7 @@ impl Operations {
             users: tables.bindings.len(),
             directory_age_seconds: tables.bindings.age(now.mono).map(|age| age.as_secs_f64()),
             servers: servers
-                .map(|status| ServerShown {
-                    server: status.server,
-                    up: status.up,
-                    trouble: status.trouble,
-                })
+                .map(|status| ServerShown { server: status.server, up: status.up, trouble: status.trouble })
                 .collect(),
             locked: tables.durable.users.locked(now.wall).len(),
             tokens_disabled: tables.durable.tokens.disabled(),
@@ -92,14 +85,7 @@ impl Operations {
 
     /// Lifts a lock, if `by` may (S-18): a master or admin user of the same contract who proves themselves; a locked
     /// master only by an admin user; the counter always.
-    async fn release(
-        &self,
-        name: &str,
-        by: &str,
-        password: Option<Secret>,
-        peer: &str,
-        now: Moment,
-    ) -> Told {
+    async fn release(&self, name: &str, by: &str, password: Option<Secret>, peer: &str, now: Moment) -> Told {
         let user = match self.find(name, now).await {
             Ok(user) => user,
             Err(why) => return Told::Refused { why },
@@ -117,7 +103,7 @@ impl Operations {
             }
         }
         let durable = &self.drive.pipeline().tables().durable;
-        let Some(mark) = durable.users.clear(user.id) else {
+        let Some(mark) = durable.users.release(user.id) else {
             return Told::Refused { why: format!("{} is not locked and has no failures", user.name) };
         };
         let mut marks = Marks::new();
@@ -131,7 +117,7 @@ impl Operations {
 
     /// Asks the directory whether it is the actor's password.
     async fn prove(&self, actor: &User, password: Option<Secret>, now: Moment) -> Result<(), String> {
-        let locked = self.drive.pipeline().tables().durable.users.lockout(actor.id).is_locked(now.wall);
+        let locked = self.drive.pipeline().tables().durable.users.lockout(actor.id, now.wall).is_locked(now.wall);
         if locked || actor.account.refusal(now.wall).is_some() {
             return Err(format!("{} is locked and can release nobody", actor.name));
         }
@@ -170,7 +156,7 @@ impl Operations {
     }
 
     fn show_user(&self, user: &User, now: Wall) -> UserShown {
-        let lockout = self.drive.pipeline().tables().durable.users.lockout(user.id);
+        let lockout = self.drive.pipeline().tables().durable.users.lockout(user.id, now);
         let (tokens, too_many): (&[Token], _) = match &user.tokens {
             Tokens::These(tokens) => (tokens, None),
             Tokens::TooMany(count) => (&[], Some(*count)),
@@ -210,7 +196,7 @@ impl Operations {
             Moving::Counter { .. } => ("hotp", None),
         };
         let past = durable.past(token);
-        let locked = durable.users.lockout(user.id).is_locked(now);
+        let locked = durable.users.lockout(user.id, now).is_locked(now);
         TokenShown {
             serial: token.serial.to_string(),
             user: user.name.to_string(),

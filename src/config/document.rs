@@ -56,7 +56,7 @@ pub fn read<T: DeserializeOwned>(
         })
         .collect();
     let mut removed = Vec::new();
-    while problems.len() < MISTAKES_MAX {
+    while removed.len() < MISTAKES_MAX {
         let Err(error) = T::deserialize(toml::de::Deserializer::from(root.clone())) else { break };
         let found = error.span().and_then(|span| locate(root.get_ref(), &span));
         let Some((key, value)) = found else {
@@ -67,9 +67,14 @@ pub fn read<T: DeserializeOwned>(
         let written = text.get(value).map(one_line).filter(|_| !key.is_secret());
         take_out(root.get_mut(), key.parts());
         // Items of a list have lost their number when another has been taken out before.
-        let key = if let Some(Part::Item(_)) = key.parts().last() { key.parent().unwrap_or(key) } else { key };
-        problems.push(mistake(key.clone(), written, error.message(), place(at)));
+        let key =
+            if let Some(Part::Item(_)) = key.parts().last() { key.parent().unwrap_or(key) } else { key };
+        let problem = mistake(key.clone(), written, error.message(), place(at));
         removed.push(key);
+        // Where the syntax is broken, the value is whatever could be made of it.
+        if !errors.iter().any(|error| error.span().is_some_and(|span| span.start == at)) {
+            problems.push(problem);
+        }
     }
     Document { table: table(root.get_ref(), &origin), removed, syntax, problems }
 }
@@ -301,7 +306,9 @@ new = 1
 
     #[test]
     fn near_words_are_near() {
-        for (a, b, steps) in [("", "abc", 3), ("lisen", "listen", 1), ("nmae", "name", 1), ("same", "same", 0)] {
+        for (a, b, steps) in
+            [("", "abc", 3), ("lisen", "listen", 1), ("nmae", "name", 1), ("same", "same", 0)]
+        {
             assert_eq!(distance(a, b), steps);
         }
     }

@@ -142,17 +142,20 @@ impl Layers {
         })
     }
 
-    /// Where the value of a key stands; if it is not set, where the table around it does.
+    /// Where a problem with a key belongs: to the value, to what stands in the table around it if the value is missing
+    /// or default, and else to FILE.
     pub fn place(&self, key: &Key) -> Place {
-        let mut key = key.clone();
-        loop {
-            let found = self.value(&key).and_then(|value| self.first_place(value));
-            match (found, key.parent()) {
-                (Some(place), _) => return place,
-                (None, Some(parent)) => key = parent,
-                (None, None) => return Place::Default,
-            }
-        }
+        let set = self.value(key).map(|value| self.origin(value)).filter(|place| *place != Place::Default);
+        let around = || {
+            let tables = std::iter::successors(Some(key.clone()), Key::parent);
+            let mut tables = tables.take_while(|key| !key.parts().is_empty());
+            tables.find_map(|key| self.first_place(self.value(&key)?))
+        };
+        let file = || {
+            let file = self.texts.files().next();
+            file.map_or(Place::Default, |file| Place::File(file.to_owned(), None))
+        };
+        set.or_else(around).unwrap_or_else(file)
     }
 
     /// The folder of the file that a value stands in; that of FILE for all other values.
@@ -160,27 +163,19 @@ impl Layers {
         self.texts.folder(value)
     }
 
-    /// FILE itself, for what is missing altogether.
-    pub fn main_file(&self) -> Place {
-        self.texts.files().next().map_or(Place::Default, |file| Place::File(file.to_owned(), None))
-    }
-
     /// Where a value was set.
     pub fn origin(&self, value: &Value) -> Place {
         self.texts.origin(value)
     }
 
-    /// The place of a value, or the first one of what it holds; `None` if all of it is default.
+    /// The first place in a file of a value or of what it holds.
     fn first_place(&self, value: &Value) -> Option<Place> {
-        match (self.origin(value), &value.kind) {
-            (Place::Default, ValueKind::Table(table)) => {
-                table.values().filter_map(|value| self.first_place(value)).min()
-            }
-            (Place::Default, ValueKind::Array(items)) => {
-                items.iter().filter_map(|value| self.first_place(value)).min()
-            }
-            (Place::Default, _) => None,
-            (place, _) => Some(place),
+        let place = self.origin(value);
+        match &value.kind {
+            _ if matches!(place, Place::File(..)) => Some(place),
+            ValueKind::Table(table) => table.values().filter_map(|value| self.first_place(value)).min(),
+            ValueKind::Array(items) => items.iter().filter_map(|value| self.first_place(value)).min(),
+            _ => None,
         }
     }
 }
@@ -234,7 +229,12 @@ impl Pile {
                 self.problems.push(unreadable(Place::File(file.to_owned(), at), &why));
                 self.document::<T>(Text::File(file.to_owned()), "");
                 self.syntax = Syntax::Broken;
-                Document { table: Map::new(), removed: Vec::new(), syntax: Syntax::Broken, problems: Vec::new() }
+                Document {
+                    table: Map::new(),
+                    removed: Vec::new(),
+                    syntax: Syntax::Broken,
+                    problems: Vec::new(),
+                }
             }
         }
     }
@@ -290,7 +290,8 @@ impl Pile {
                 self.problems.push(problem("the variable names no key", right));
             } else if key.is_secret() {
                 let right = "use …_FILE or …_CREDENTIAL";
-                self.problems.push(problem("others can read an environment; no secret may stand in it", right));
+                self.problems
+                    .push(problem("others can read an environment; no secret may stand in it", right));
             } else {
                 lines.push_str(&format!("{} = {}\n", names.join("."), toml_value(value)));
                 variables.push(variable.clone());
@@ -410,9 +411,7 @@ fn renumbered(key: &Key, before: usize) -> Key {
 fn patterns(table: &Map<String, Value>) -> Vec<(String, &Value)> {
     match table.get("services").map(|value| (&value.kind, value)) {
         Some((ValueKind::String(pattern), value)) => vec![(pattern.clone(), value)],
-        Some((ValueKind::Array(items), _)) => {
-            items.iter().map(|item| (item.to_string(), item)).collect()
-        }
+        Some((ValueKind::Array(items), _)) => items.iter().map(|item| (item.to_string(), item)).collect(),
         _ => Vec::new(),
     }
 }

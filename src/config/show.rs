@@ -29,14 +29,16 @@ impl Effective<'_> {
             let key = at.name(name);
             match &value.kind {
                 ValueKind::Table(_) if !is_plain(&key) => inner.push((key, value)),
-                ValueKind::Array(items) if items.iter().any(|item| matches!(item.kind, ValueKind::Table(_))) => {
+                ValueKind::Array(items)
+                    if items.iter().any(|item| matches!(item.kind, ValueKind::Table(_))) =>
+                {
                     inner.push((key, value));
                 }
                 ValueKind::Array(items) if items.is_empty() && is_list_of_tables(&key) => {}
                 _ => {
                     let text = if key.is_secret() { Some(HIDDEN.to_owned()) } else { toml(value) };
                     let name = Key::of(&[name]);
-                    writeln!(f, "{name} = {}  # {}", text.unwrap_or_default(), self.0.place(&key))?;
+                    writeln!(f, "{name} = {}  # {}", text.unwrap_or_default(), self.0.origin(value))?;
                 }
             }
         }

@@ -68,8 +68,7 @@ pub struct Network(pub IpNet);
 
 impl Network {
     fn parse(text: &str) -> Option<Network> {
-        let network =
-            text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
         (network.addr() == network.network()).then_some(Network(network))
     }
 }
@@ -140,12 +139,27 @@ mod tests {
 
     #[test]
     fn lengths_are_read_exactly_and_printed_as_read() {
-        for (text, seconds) in [("5s", 5), ("30m", 1800), ("8h", 28_800), ("30d", 2_592_000), ("3y", 94_608_000)] {
+        for (text, seconds) in
+            [("5s", 5), ("30m", 1800), ("8h", 28_800), ("30d", 2_592_000), ("3y", 94_608_000)]
+        {
             assert_eq!(Length::parse(text), Some(Length(Duration::from_secs(seconds))), "{text}");
             assert_eq!(Length(Duration::from_secs(seconds)).to_string(), text);
         }
         assert_eq!(Length::parse("1500ms").unwrap().to_string(), "1500ms");
-        for bad in ["", "5", "s", "5 s", "-5s", "+5s", "1.5s", "5S", "5sec", "5s ", "99999999999999999999s", "18446744073709551615y"] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "5 s",
+            "-5s",
+            "+5s",
+            "1.5s",
+            "5S",
+            "5sec",
+            "5s ",
+            "99999999999999999999s",
+            "18446744073709551615y",
+        ] {
             assert_eq!(Length::parse(bad), None, "{bad}");
         }
     }

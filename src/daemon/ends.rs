@@ -1,9 +1,10 @@
 //! What a running daemon does about signals: drain and end, or reload, or keep the old configuration and say so.
 
-use super::start::{Running, pipeline_settings};
+use super::start::Running;
 use super::systemd::{self, Phase};
-use crate::config::{self, Settings};
+use crate::config::{self, Inputs, Settings};
 use crate::metrics::Attempt;
+use crate::pipeline;
 use crate::store::Health;
 use std::path::Path;
 use std::sync::Arc;
@@ -71,22 +72,14 @@ fn reload_from(running: &mut Running, config: Option<&Path>) {
         return;
     };
     systemd::notify(Phase::Reloading, "reading the configuration again");
-    let before = running.drive.pipeline().settings();
-    let loaded = config::load(path, Some(&before.clients));
-    let result = match loaded {
-        Ok((settings, warnings)) => {
-            for warning in warnings {
-                tracing::warn!(event = "configuration", "{warning}");
-            }
-            swap(running, settings)
-        }
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!(event = "configuration", "{problem}");
-            }
-            Attempt::Failed
-        }
-    };
+    let loaded = config::load(&Inputs::of_process(path));
+    for problem in loaded.warnings() {
+        tracing::warn!(event = "configuration", "{problem}");
+    }
+    for problem in loaded.errors() {
+        tracing::error!(event = "configuration", "{problem}");
+    }
+    let result = loaded.settings.map_or(Attempt::Failed, |settings| swap(running, settings));
     if let Err(error) = running.audit.reopen() {
         tracing::error!(event = "audit-reopen", %error);
     }
@@ -103,9 +96,12 @@ fn reload_from(running: &mut Running, config: Option<&Path>) {
 }
 
 fn swap(running: &Running, settings: Settings) -> Attempt {
-    match pipeline_settings(settings.clients, &settings.radius, &running.metrics) {
+    let pipeline = running.drive.pipeline();
+    let before = pipeline.settings();
+    let attributes_max = settings.radius.attributes_max;
+    match pipeline::Settings::new(settings.clients, attributes_max, &running.metrics, Some(&before)) {
         Ok(judged_by) => {
-            running.drive.pipeline().reload(judged_by);
+            pipeline.reload(judged_by);
             Attempt::Succeeded
         }
         Err(error) => {

@@ -3,9 +3,11 @@
 use super::start::NotReady;
 use crate::audit::Audit;
 use crate::clock;
+use crate::directory::ldap::{Ended, Event, Events, Operation};
 use crate::http::Readiness;
+use crate::identity::Escaped;
 use crate::listen::{Hold, Socket, Sockets};
-use crate::metrics::{Loss, Metrics, Table, TokenState};
+use crate::metrics::{DirectoryOperation, Loss, Metrics, Table, TokenState};
 use crate::outcome::Reason;
 use crate::pipeline::Outgoing;
 use crate::pipeline::drive::Drive;
@@ -95,7 +97,7 @@ fn set_tokens(metrics: &Metrics, drive: &Drive, now: clock::Moment) {
     // Walks everybody and stops at nobody.
     let _: Option<()> = tables.bindings.find(|user| {
         let Tokens::These(tokens) = &user.tokens else { return None };
-        let user_locked = tables.durable.users.lockout(user.id).is_locked(now.wall);
+        let user_locked = tables.durable.users.lockout(user.id, now.wall).is_locked(now.wall);
         for token in tokens {
             match token.refusal(now.wall) {
                 None if user_locked => locked += 1,
@@ -126,7 +128,7 @@ fn set_losses(metrics: &Metrics, sockets: &[Socket]) {
         for (loss, count) in socket.traffic().lost() {
             add(loss, count);
         }
-        add(Loss::KernelQueueFull, socket.kernel_dropped().unwrap_or(0));
+        add(Loss::KernelBuffer, socket.kernel_dropped().unwrap_or(0));
     }
     for (loss, total) in totals {
         metrics.follow(loss, total);
@@ -135,4 +137,45 @@ fn set_losses(metrics: &Metrics, sockets: &[Socket]) {
 
 fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Counts what the directory client tells, and says in the log what an operator has to know.
+pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |event| match event {
+        Event::Operation { operation, took, ended, .. } => {
+            let operation = match operation {
+                Operation::Bind => DirectoryOperation::Bind,
+                Operation::Search | Operation::Probe => DirectoryOperation::Search,
+                Operation::Load => DirectoryOperation::Sync,
+            };
+            metrics.directory_duration.at(operation).observe(took.as_secs_f64());
+            if ended != Ended::Answered {
+                metrics.directory_errors.at(operation).inc();
+            }
+        }
+        Event::ServerUp { server } => tracing::info!(event = "directory-up", %server),
+        Event::ServerDown { server, trouble } => {
+            tracing::error!(event = "directory-down", %server, %trouble);
+        }
+        Event::Loaded { users } => tracing::info!(event = "directory-loaded", users),
+        Event::SyncBroken { server, trouble } => {
+            tracing::warn!(event = "directory-sync-broken", %server, %trouble);
+        }
+        Event::SyncRestarted { server } => tracing::info!(event = "directory-sync-restarted", %server),
+        Event::ReferralIgnored { server } => tracing::warn!(event = "directory-referral", %server),
+        Event::HeldBack { before, after } => tracing::error!(
+            event = "directory-held-back",
+            before,
+            after,
+            "so many users disappeared at once that the table was left as it was; restart the daemon if it is right"
+        ),
+        Event::Conflict { user, serial, defect } => {
+            tracing::error!(event = "token-conflict", entry = %user, %serial, "{defect}");
+        }
+        Event::Unreadable { dn } => {
+            tracing::warn!(event = "entry-unreadable", dn = %Escaped(dn.as_bytes()));
+        }
+        Event::Restarted => tracing::error!(event = "directory-task-restarted"),
+    })
 }

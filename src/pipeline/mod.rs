@@ -19,6 +19,7 @@
 mod case;
 pub mod drive;
 pub mod evidence;
+mod notices;
 
 pub use case::{Case, Finished, Outgoing};
 
@@ -40,11 +41,12 @@ use crate::radius::{
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
-    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen,
-    TimeGuard, Use, admission, duplicates, renewal,
+    Guess, Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen, TimeGuard,
+    Use, admission, duplicates, renewal,
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
+use notices::Notices;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +60,7 @@ pub struct Pipeline {
     next: AtomicU64,
     names: ahash::RandomState,
     hints: Hints,
+    notices: Notices,
 }
 
 /// What configuration decides, replaced as a whole by a reload.
@@ -66,32 +69,63 @@ pub struct Settings {
     pub clients: Clients,
     /// More attributes than this make a packet suspicious (200).
     pub attributes_max: usize,
-    /// Failures of one end-user address within a minute after which it is refused without counting against the user.
-    pub source_failures_max: u32,
-    /// The counters of each client, by its number.
-    counters: Vec<Arc<ClientMetrics>>,
+    /// What goes on for each client over reloads, by its number in `clients`.
+    served: Vec<Arc<Served>>,
 }
 
-/// See [`Settings::source_failures_max`]: more than any one person mistypes in a minute.
+/// What stays with a client of one name over all reloads.
+pub struct Served {
+    /// Its share of every bounded table.
+    pub slot: u16,
+    /// Its counters.
+    pub counters: ClientMetrics,
+}
+
+/// How many clients there may be in the life of one process: every bounded table has a share for each.
+pub const CLIENTS_MAX: u16 = 1024;
+
+/// Failures of one end-user address within a minute after which it is refused without counting against the users it
+/// names: more than any one person mistypes.
 pub const SOURCE_FAILURES_MAX: u32 = 20;
 
 impl Settings {
-    /// The settings for these clients.
+    /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
     ///
     /// # Errors
-    /// Those of [`Metrics::client`], which has none in practice.
+    /// [`TooManyClients`], or those of [`Metrics::client`], which has none in practice.
     pub fn new(
         clients: Clients,
         attributes_max: usize,
-        source_failures_max: u32,
         metrics: &Metrics,
-    ) -> Result<Settings, prometheus::Error> {
-        let mut counters = Vec::new();
+        before: Option<&Settings>,
+    ) -> Result<Settings, SettingsError> {
+        let known = before.map(|before| before.served.as_slice()).unwrap_or_default();
+        let mut next = known.iter().map(|served| served.slot.saturating_add(1)).max().unwrap_or(0);
+        let mut served = Vec::new();
         for client in clients.iter() {
-            counters.push(Arc::new(metrics.client(&client.name)?));
+            if let Some(same) = known.iter().find(|served| *served.counters.name() == client.name) {
+                served.push(Arc::clone(same));
+                continue;
+            }
+            if next >= CLIENTS_MAX {
+                return Err(SettingsError::TooManyClients);
+            }
+            served.push(Arc::new(Served { slot: next, counters: metrics.client(&client.name)? }));
+            next = next.saturating_add(1);
         }
-        Ok(Settings { clients, attributes_max, source_failures_max, counters })
+        Ok(Settings { clients, attributes_max, served })
     }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// More than [`CLIENTS_MAX`] names since the process started.
+    #[error("more than 1024 different clients since the start; restart the daemon")]
+    TooManyClients,
+    /// Our own counters contradict each other.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// The memory that the pipeline works on.
@@ -147,6 +181,7 @@ impl Pipeline {
             next: AtomicU64::new(first_request),
             names: ahash::RandomState::new(),
             hints: Hints::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -160,6 +195,11 @@ impl Pipeline {
         self.settings.load_full()
     }
 
+    /// Everything that is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The memory that the pipeline works on.
     pub fn tables(&self) -> &Tables {
         &self.tables
@@ -171,16 +211,16 @@ impl Pipeline {
         let settings = self.settings.load();
         let stranger = self.metrics.unknown_client();
         if let Err(reason) = Packet::peek(arrival.octets) {
-            return self.dropped(stranger, reason);
+            return self.dropped(stranger, reason, arrival.at);
         }
         let client = settings.clients.find(arrival.from.peer.ip());
-        let Some((client, counters)) =
-            client.and_then(|client| Some((client, settings.counters.get(usize::from(client.number))?)))
+        let Some((client, served)) =
+            client.and_then(|client| Some((client, settings.served.get(usize::from(client.number))?)))
         else {
-            return self.dropped(stranger, Reason::ClientUnknown);
+            return self.dropped(stranger, Reason::ClientUnknown, arrival.at);
         };
-        self.receive(&settings, client, counters, arrival)
-            .unwrap_or_else(|reason| self.dropped(counters, reason))
+        self.receive(&settings, client, served, arrival)
+            .unwrap_or_else(|reason| self.dropped(&served.counters, reason, arrival.at))
     }
 
     /// The directory has answered, or could not.
@@ -195,12 +235,13 @@ impl Pipeline {
                 self.judge(case, known)
             }
             Answer::Password(Ok(answer)) => self.settle(case, answer, now),
-            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => {
-                self.give_up(&mut case, match unavailable {
+            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => self.give_up(
+                &mut case,
+                match unavailable {
                     Unavailable::Unreachable => Reason::DirectoryUnreachable,
                     Unavailable::TooLate => Reason::DirectoryTooLate,
-                })
-            }
+                },
+            ),
         }
     }
 
@@ -209,7 +250,7 @@ impl Pipeline {
         &self,
         settings: &Settings,
         client: &Arc<Client>,
-        counters: &Arc<ClientMetrics>,
+        served: &Arc<Served>,
         arrival: &Arrival<'_>,
     ) -> Result<Step, Reason> {
         let source = arrival.from.peer.ip();
@@ -218,9 +259,9 @@ impl Pipeline {
         let request = Request::receive(packet, &client.secrets, &client.signature, pinned)?;
         let to = ReplyTo::new(&request)?;
         if request.kind == Kind::StatusServer {
-            return self.answer_status_server(client, counters, arrival, &to);
+            return self.answer_status_server(client, &served.counters, arrival, &to);
         }
-        let place = self.tables.admission.enter(client.number).map_err(|refused| match refused {
+        let place = self.tables.admission.enter(served.slot).map_err(|refused| match refused {
             admission::Refused::Share => Reason::ClientShare,
             admission::Refused::Full => Reason::Overload,
         })?;
@@ -230,29 +271,29 @@ impl Pipeline {
             peer: arrival.from.peer,
             socket: arrival.from.socket.0,
             identifier: to.identifier(),
-            client: client.number,
+            client: served.slot,
         };
         let duplicates = &self.tables.passing.duplicates;
         match duplicates.enter(key, to.authenticator(), request.packet.octets(), id, arrival.at.mono) {
             Seen::Never => {}
             Seen::Answered(reply) => {
-                self.metrics.duplicate(counters);
+                self.metrics.duplicate(&served.counters);
                 return Ok(Step::Resend(arrival.from, reply));
             }
             Seen::InFlight => return Err(Reason::DuplicateInFlight),
             Seen::Differs => return Err(Reason::DuplicateDiffers),
             Seen::Full => return Err(Reason::TableFull),
         }
-        let mut case = Case::new(id, client, counters, to, arrival, key, place, self.tables.clone());
+        let mut case = Case::new(id, client, served, to, arrival, key, place, self.tables.clone());
         if let Signature::Verified(which) = request.signature {
             case.signed = true;
-            counters.secret.at(secret_used(which)).inc();
+            served.counters.secret.at(secret_used(which)).inc();
             if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
                 case.mark(Mark::Pin(source));
             }
         }
         match request.credential(&client.secrets) {
-            Ok(credential) => self.take_up(settings, case, &request, credential),
+            Ok(credential) => self.take_up(case, &request, credential),
             Err(reason) if reason.verdict() == Verdict::Drop => Err(reason),
             Err(reason) => {
                 case.user_name = request.user_name();
@@ -264,7 +305,6 @@ impl Pipeline {
     /// Everything that was sent is in order: what does it ask for, and may this source ask at all?
     fn take_up(
         &self,
-        settings: &Settings,
         mut case: Box<Case>,
         request: &Request<'_>,
         credential: Credential<'_>,
@@ -298,15 +338,13 @@ impl Pipeline {
             }
         }
         if let Some(state) = credential.state {
-            let taken =
-                self.tables.passing.challenges.take(state, case.client.number, user, case.at.mono);
+            let taken = self.tables.passing.challenges.take(state, case.served.slot, user, case.at.mono);
             let Some((state, challenge)) = taken else {
                 return Ok(self.reject(case, Refusal::free(Reason::ChallengeUnknown)));
             };
             case.first_step = Some((state, challenge.password));
         }
         case.user_hash = user;
-        case.throttle = settings.source_failures_max;
         if self.is_throttled(&case) {
             return Ok(self.reject(case, Refusal::free(Reason::Throttled)));
         }
@@ -339,16 +377,13 @@ impl Pipeline {
         };
         // Borrowed by the decision; given back to the case once there is one.
         let first_step = case.first_step.take();
-        let pasts: ArrayVec<_, TOKENS_MAX> = tokens_of(&user)
-            .iter()
-            .take(TOKENS_MAX)
-            .map(|token| self.tables.durable.past(token))
-            .collect();
+        let pasts: ArrayVec<_, TOKENS_MAX> =
+            tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {
             profile: &case.client.profile,
             requirement: case.requirement,
             user: &user,
-            lockout: self.tables.durable.users.lockout(user.id),
+            lockout: self.tables.durable.users.lockout(user.id, case.at.wall),
             pasts: &pasts,
             field: field.expose(),
             stage: stage(first_step.as_ref()),
@@ -396,21 +431,32 @@ impl Pipeline {
             PasswordAnswer::PasswordExpired => Reason::PasswordExpired,
             PasswordAnswer::MustChange => Reason::PasswordMustChange,
         };
-        // A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
+        let counts = match (reason, case.client.profile.wrong_password) {
+            (Reason::PasswordWrong, WrongPassword::CountsAndBurns) => Counts::Failure,
+            _ => Counts::Nothing,
+        };
+        case.guessed_code = !case.claims.is_empty();
+        self.refuse_claimed(case, Refusal { counts, ..Refusal::free(reason) })
+    }
+
+    /// A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
+    fn refuse_claimed(&self, mut case: Box<Case>, refusal: Refusal) -> Step {
         for used in std::mem::take(&mut case.claims) {
             if let Some(mark) = self.tables.durable.tokens.burn(&used, case.id) {
                 case.mark(Mark::Token(mark));
             }
         }
-        let counts = match (reason, case.client.profile.wrong_password) {
-            (Reason::PasswordWrong, WrongPassword::CountsAndBurns) => Counts::Failure,
-            _ => Counts::Nothing,
-        };
-        self.reject(case, Refusal { counts, ..Refusal::free(reason) })
+        self.reject(case, refusal)
     }
 
-    /// Nothing is left to ask: take the steps for good, or find that somebody was faster.
+    /// Nothing is left to ask: take the steps for good, or find that somebody was faster. A user who was locked while
+    /// the directory was asked is locked for this request too, and the code is used up.
     fn settle_right(&self, mut case: Box<Case>) -> Step {
+        let now = case.at.wall;
+        let locked = |user: &Arc<User>| self.tables.durable.users.lockout(user.id, now).is_locked(now);
+        if case.user.as_ref().is_some_and(locked) {
+            return self.refuse_claimed(case, Refusal::free(Reason::Locked));
+        }
         let claims = std::mem::take(&mut case.claims);
         let asked_for_code = !claims.is_empty();
         let mut taken = 0_usize;
@@ -449,7 +495,9 @@ impl Pipeline {
     }
 
     fn accept(&self, mut case: Box<Case>, reason: Reason) -> Step {
-        if let Some(mark) = case.user.as_ref().and_then(|user| self.tables.durable.users.clear(user.id)) {
+        let proven = if reason == Reason::CodeAccepted { Guess::Code } else { Guess::Password };
+        let users = &self.tables.durable.users;
+        if let Some(mark) = case.user.as_ref().and_then(|user| users.succeed(user.id, proven)) {
             case.mark(Mark::User(mark));
         }
         case.mark(Mark::Clock(case.at.wall));
@@ -485,7 +533,7 @@ impl Pipeline {
         let client = Arc::clone(&case.client);
         let lifetime = client.profile.challenge_lifetime.duration();
         let opened = self.tables.passing.challenges.open(Challenge {
-            client: client.number,
+            client: case.served.slot,
             user: case.user_hash,
             password,
             expires: case.at.mono.plus(lifetime),
@@ -500,12 +548,8 @@ impl Pipeline {
     }
 
     fn refuse_stranger(&self, case: Box<Case>, reason: Reason) -> Step {
-        let decision = refuse_stranger(
-            &case.client.profile,
-            case.requirement,
-            stage(case.first_step.as_ref()),
-            reason,
-        );
+        let decision =
+            refuse_stranger(&case.client.profile, case.requirement, stage(case.first_step.as_ref()), reason);
         match decision {
             Decision::Challenge(refusal) => self.challenge(case, refusal),
             _ => self.reject(case, Refusal { counts: Counts::Failure, ..Refusal::free(reason) }),
@@ -515,6 +559,7 @@ impl Pipeline {
     /// Counts a failure: for the source, and, where the request was signed, for the user and the tokens tried.
     fn hold_against(&self, case: &mut Case, refusal: &Refusal) {
         case.clock_off = refusal.clock_off;
+        case.guessed_code |= !refusal.tried.is_empty();
         if refusal.counts == Counts::Nothing {
             return;
         }
@@ -524,15 +569,15 @@ impl Pipeline {
         let Some(user) = case.user.clone() else { return };
         // Nobody can be locked out by packets that anybody could have sent (SEC-17).
         if !case.signed {
-            return self.tables.passing.sources.fail((case.client.number, user.id), case.at.mono);
+            return self.tables.passing.sources.fail((case.served.slot, user.id), case.at.mono);
         }
         let rules = Rules {
             max_failures: case.client.profile.max_failures.count(),
             length: case.client.profile.lock.duration(),
         };
         let credential = case.credential_for_fingerprint();
-        let counted =
-            self.tables.durable.users.fail(user.id, rules, credential, case.at.wall, case.at.mono);
+        let guess = if case.guessed_code { Guess::Code } else { Guess::Password };
+        let counted = self.tables.durable.users.fail(user.id, guess, rules, credential, case.at);
         let Counted::Now(mark, failure) = counted else { return };
         case.mark(Mark::User(mark));
         case.locks = failure == Failure::Locks;
@@ -545,18 +590,19 @@ impl Pipeline {
     fn is_throttled(&self, case: &Case) -> bool {
         let sources = &self.tables.passing.sources;
         let user = case.user.as_ref().filter(|_| !case.signed);
-        case.source().is_some_and(|source| sources.is_throttled(source, case.throttle, case.at.mono))
+        case.source().is_some_and(|source| sources.is_throttled(source, SOURCE_FAILURES_MAX, case.at.mono))
             || user.is_some_and(|user| {
                 let limit = u32::from(case.client.profile.max_failures.count());
-                sources.is_throttled((case.client.number, user.id), limit, case.at.mono)
+                sources.is_throttled((case.served.slot, user.id), limit, case.at.mono)
             })
     }
 
     /// The one way out for everything that is answered: reply, evidence and marks go to the journal together.
     fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
+        let at = case.at;
         match case.finish(reason, content) {
             Ok(finished) => Step::Done(Box::new(finished)),
-            Err((counters, reason)) => self.dropped(&counters, reason),
+            Err((served, reason)) => self.dropped(&served.counters, reason, at),
         }
     }
 
@@ -583,7 +629,9 @@ impl Pipeline {
         Ok(Step::Resend(arrival.from, octets.into()))
     }
 
-    fn dropped(&self, counters: &ClientMetrics, reason: Reason) -> Step {
+    /// Counts a datagram that gets no answer, and says so in the log now and then.
+    pub fn dropped(&self, counters: &ClientMetrics, reason: Reason, now: Moment) -> Step {
+        self.notices.dropped(counters.name(), reason, now.mono);
         self.metrics.record(counters, reason, std::time::Duration::ZERO);
         Step::Silent
     }
@@ -633,7 +681,6 @@ impl Hints {
     fn clock_hint(&self, now: Moment) -> ClockHint {
         if self.clock.take(CLOCK_HINTS_PER_SECOND, now) { ClockHint::Look } else { ClockHint::Skip }
     }
-
 }
 
 impl Budget {

@@ -7,7 +7,8 @@ use crate::config::problem::Key;
 use crate::config::value::Length;
 use crate::identity::ClientName;
 use crate::policy::{
-    Charset, Client, Clients, ClientsProblem, Normalisation, PasswordEncoding, Patience, Profile, UserNameForm,
+    Charset, Client, Clients, ClientsProblem, Normalisation, PasswordEncoding, Patience, Profile,
+    UserNameForm,
 };
 use crate::radius::{Demand, ProxyState, Secrets, SharedSecret, SignaturePolicy, StatusServer};
 use crate::secret::Secret;
@@ -56,7 +57,8 @@ pub fn clients(
     let list = Key::of(&["radius", "client"]);
     let written = written.client.as_deref().unwrap_or_default();
     if written.is_empty() {
-        report.need(&list, None::<()>, "add a [[radius.client]] with name, network, secret-file and service");
+        let right = "add a [[radius.client]] with name, network, secret-file and service";
+        report.missing(&list, "there is nobody who may ask", right);
     }
     let mut seen: Vec<(Key, Arc<Secret>)> = Vec::new();
     let mut built = Vec::new();
@@ -75,7 +77,8 @@ pub fn clients(
                     ClientsProblem::TooMany => (None, ""),
                 };
                 let named = |name: &ClientName| {
-                    let last = written.iter().rposition(|client| client.name.as_deref() == Some(name.as_str()));
+                    let last =
+                        written.iter().rposition(|client| client.name.as_deref() == Some(name.as_str()));
                     last.map(|index| list.item(index).name(what))
                 };
                 let key = who.and_then(named).unwrap_or_else(|| list.clone());
@@ -121,7 +124,9 @@ impl Table<'_> {
             let (whole, kept) = (Length(patience.whole()), Length(self.radius.reply_cache_lifetime));
             report.refuse(
                 &at.name("timeout"),
-                format!("the client repeats a request for up to {whole}, but replies are kept for {kept} only"),
+                format!(
+                    "the client repeats a request for up to {whole}, but replies are kept for {kept} only"
+                ),
                 format!("set radius.reply-cache-lifetime to {whole} or more, or lower timeout or retries"),
             );
         }
@@ -146,9 +151,11 @@ impl Table<'_> {
 
     fn networks(&self, report: &mut Report<'_>) -> Vec<IpNet> {
         let key = self.at.name("network");
-        let networks = self.client.network.as_ref().map(|list| list.0.iter().map(|network| network.0).collect());
-        let networks: Vec<IpNet> =
-            report.need(&key, networks, r#"write where its requests come from, such as ["192.0.2.10/32"]"#).unwrap_or_default();
+        let networks =
+            self.client.network.as_ref().map(|list| list.0.iter().map(|network| network.0).collect());
+        let networks: Vec<IpNet> = report
+            .need(&key, networks, r#"write where its requests come from, such as ["192.0.2.10/32"]"#)
+            .unwrap_or_default();
         for network in &networks {
             if network.prefix_len() == 0 && self.client.any_network != Some(true) {
                 report.refuse(
@@ -166,7 +173,8 @@ impl Table<'_> {
         let known = || {
             let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
             if names.is_empty() {
-                r#"write a [service.<name>] table, or name files that hold one: services = "services/*.toml""#.to_owned()
+                r#"write a [service.<name>] table, or name files that hold one: services = "services/*.toml""#
+                    .to_owned()
             } else {
                 format!("known are {}", names.join(", "))
             }
@@ -280,7 +288,11 @@ impl Table<'_> {
             report.refuse(&key, "the secret is an example that everybody knows", generate);
         } else if length < SECRET_MIN && !insecure {
             let why = format!("the secret has {length} octets, fewer than {SECRET_MIN}");
-            report.refuse(&key, why, format!("{generate}; or set insecure = true if the client cannot hold more"));
+            report.refuse(
+                &key,
+                why,
+                format!("{generate}; or set insecure = true if the client cannot hold more"),
+            );
         }
         if length <= SECRET_SHORT {
             let why = format!("a secret of {length} octets can be guessed from one recorded packet");
@@ -300,7 +312,11 @@ pub fn name_is_usable(name: &str, key: &Key, report: &mut Report<'_>) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let usable = (1..=64).contains(&name.len()) && name.bytes().all(plain);
     if !usable {
-        report.refuse(key, "the name cannot be used", "write 1 to 64 ASCII letters, digits, hyphens, underscores or dots");
+        report.refuse(
+            key,
+            "the name cannot be used",
+            "write 1 to 64 ASCII letters, digits, hyphens, underscores or dots",
+        );
     }
     usable
 }

@@ -68,7 +68,11 @@ impl Written<'_> {
         if let Some(credential) = self.credential {
             let plain = !credential.is_empty() && !credential.contains('/') && !credential.starts_with('.');
             if !plain {
-                report.refuse(&key, "this is no name of a credential", "write the name that LoadCredential= gives it");
+                report.refuse(
+                    &key,
+                    "this is no name of a credential",
+                    "write the name that LoadCredential= gives it",
+                );
                 return None;
             }
             let Some(folder) = report.credentials() else {
@@ -81,7 +85,7 @@ impl Written<'_> {
         }
         let Some(file) = self.file else {
             let right = format!("write {name}-file or {name}-credential");
-            report.need(&table.name(&format!("{name}-file")), None::<()>, &right);
+            report.missing(&table.name(&format!("{name}-file")), "it is missing", &right);
             return None;
         };
         read(&report.path(&key, file), &key, Guard::Mode, report)
@@ -113,12 +117,20 @@ fn read(path: &Path, key: &Key, guard: Guard, report: &mut Report<'_>) -> Option
         }
     };
     if !metadata.is_file() {
-        report.refuse(key, format!("{} is no regular file", path.display()), "name a file with the secret in it");
+        report.refuse(
+            key,
+            format!("{} is no regular file", path.display()),
+            "name a file with the secret in it",
+        );
         return None;
     }
     if guard == Guard::Mode && metadata.mode() & 0o077 != 0 {
         let (path, mode) = (path.display(), metadata.mode() & 0o7777);
-        report.refuse(key, format!("others may use {path} (mode {mode:04o})"), format!("run: chmod 600 {path}"));
+        report.refuse(
+            key,
+            format!("others may use {path} (mode {mode:04o})"),
+            format!("run: chmod 600 {path}"),
+        );
         return None;
     }
     octets.reserve_exact(usize::try_from(metadata.len().min(SECRET_MAX)).unwrap_or(0).saturating_add(1));
@@ -131,7 +143,11 @@ fn read(path: &Path, key: &Key, guard: Guard, report: &mut Report<'_>) -> Option
     }
     if too_long {
         octets.zeroize();
-        report.refuse(key, format!("{} is longer than 64 KiB", path.display()), "name a file with one secret in it");
+        report.refuse(
+            key,
+            format!("{} is longer than 64 KiB", path.display()),
+            "name a file with one secret in it",
+        );
         return None;
     }
     let line = octets.strip_suffix(b"\n").map_or(&*octets, |line| line.strip_suffix(b"\r").unwrap_or(line));

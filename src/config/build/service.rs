@@ -8,8 +8,9 @@ use crate::config::value::{Length, Lock};
 use crate::identity::{OperationName, ServiceName};
 use crate::otp::{Algorithm, Digits, Layout, Moving, Parameters, Period, Window};
 use crate::policy::{
-    ChallengeLifetime, Condition, Contradiction, LockLength, MaxFailures, Operation, Otherwise, PasswordCheck,
-    Profile, RejectDelay, ReplyText, Requirement, SecondStep, Texts, TokenLife, Undecided, WrongPassword,
+    ChallengeLifetime, Condition, Contradiction, LockLength, MaxFailures, Operation, Otherwise,
+    PasswordCheck, Profile, RejectDelay, ReplyText, Requirement, SecondStep, Texts, TokenLife, Undecided,
+    WrongPassword,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -163,7 +164,10 @@ impl Table<'_, '_> {
                 service.start_password.as_deref().map(str::parse),
                 defaults.start_password,
             ),
-            lifetime: service.token_lifetime.map(|length| length.0).filter(|length| !self.is_too_short(*length)),
+            lifetime: service
+                .token_lifetime
+                .map(|length| length.0)
+                .filter(|length| !self.is_too_short(*length)),
             renewal_from: service.renewal_from.map_or(defaults.renewal_from, |length| length.0),
             undecided: match service.undecided {
                 Some(file::Undecided::NotRequired) => Undecided::NotRequired,
@@ -188,7 +192,11 @@ impl Table<'_, '_> {
         }
         let key = self.at.name("time-zone");
         if jiff::tz::db().available().next().is_some() {
-            self.report.refuse(&key, "this time zone is not known", r#"write an IANA name such as "Asia/Tokyo""#);
+            self.report.refuse(
+                &key,
+                "this time zone is not known",
+                r#"write an IANA name such as "Asia/Tokyo""#,
+            );
         } else {
             self.report.warn(&key, "this system knows no time zones", "install tzdata");
         }
@@ -209,9 +217,8 @@ impl Table<'_, '_> {
         for (attribute, texts) in matched {
             let key = at.name("match").name(attribute);
             let attribute = self.report.keep(&key, attribute.parse());
-            let condition = attribute.and_then(|attribute| {
-                self.report.keep(&key, Condition::new(attribute, &texts.0))
-            });
+            let condition =
+                attribute.and_then(|attribute| self.report.keep(&key, Condition::new(attribute, &texts.0)));
             conditions.push(condition);
         }
         let operation = Operation {
