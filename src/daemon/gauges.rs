@@ -165,9 +165,6 @@ pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
         Event::SyncBroken { server, trouble } => {
             tracing::warn!(event = "directory-sync-broken", %server, %trouble);
         }
-        Event::Failed { server, operation, trouble } => {
-            tracing::warn!(event = "directory-failed", %server, ?operation, %trouble);
-        }
         Event::SyncRestarted { server } => tracing::info!(event = "directory-sync-restarted", %server),
         Event::ReferralIgnored { server } => tracing::warn!(event = "directory-referral", %server),
         Event::HeldBack { before, after } => tracing::error!(
