@@ -150,9 +150,9 @@ fn a_second_server_takes_over_and_both_are_watched() {
     wait_for("the metric", || (up(&world, &one) == 0.0).then_some(()));
     assert_eq!(world.daemon.get("/readyz").0, 200, "one server is enough");
     // Memory follows the second one now (LDAP-14).
-    replica.delete(&world.token("carol", 0).dn());
+    replica.delete(&world.token("carol", 1).dn());
     wait_for("the change on the second", || {
-        let reply = world.gateway.login("carol", &world.token("carol", 0).field(0));
+        let reply = world.gateway.login("carol", &world.token("carol", 1).field(0));
         reply.is_reject().then_some(())
     });
     world.slapd.run();

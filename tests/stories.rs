@@ -1,5 +1,14 @@
 //! The daemon as its users see it: every file tells one story with the built binary, a real directory and a real
 //! gateway. Names of tests carry the ids of the requirements they show.
 
+mod audit;
+mod codes;
+mod directory_down;
 mod harness;
+mod ldap;
+mod lockout;
 mod login;
+mod operate;
+mod operations;
+mod passwords;
+mod replay;

@@ -4,7 +4,7 @@ use super::daemon::{self, Daemon, write};
 use super::gateway::{Gateway, Reply, Request, Signed, code};
 use super::proxy::Proxy;
 use super::slapd::{self, Slapd};
-use super::{Clock, totp_at, unix_now};
+use super::{Clock, hotp, totp_at, unix_now};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -68,8 +68,11 @@ impl Seed {
         self.code_at(unix_now().checked_add_signed(self.ahead + offset).unwrap())
     }
 
-    /// The code at a time.
+    /// The code at a time; of a counter token the first one.
     pub fn code_at(&self, unix: u64) -> String {
+        if self.period == 0 {
+            return hotp(&self.secret_hex, self.digits, 0);
+        }
         totp_at(&self.secret_hex, self.algorithm, self.digits, self.period, unix)
     }
 
@@ -153,6 +156,19 @@ pub fn token_ldif(token: &Seed) -> String {
     )
 }
 
+/// Entries with the values of each attribute side by side, as slapadd wants them.
+fn tidied(ldif: &str) -> String {
+    let tidy_entry = |entry: &str| {
+        let mut lines: Vec<&str> = entry.lines().filter(|line| !line.is_empty()).collect();
+        let names: Vec<&str> = lines.iter().map(|line| line.split(':').next().unwrap()).collect();
+        let order: std::collections::HashMap<&str, usize> =
+            names.iter().enumerate().rev().map(|(at, name)| (*name, at)).collect();
+        lines.sort_by_key(|line| order[line.split(':').next().unwrap()]);
+        lines.join("\n") + "\n\n"
+    };
+    ldif.split("\n\n").filter(|entry| !entry.trim().is_empty()).map(tidy_entry).collect()
+}
+
 /// Octets as hexadecimal digits.
 pub fn hex(octets: &[u8]) -> String {
     octets.iter().fold(String::new(), |mut hex, octet| {
@@ -226,10 +242,11 @@ pub struct WorldBuilder {
 impl Default for WorldBuilder {
     fn default() -> WorldBuilder {
         WorldBuilder {
+            // The schema that slapd's otp module brings allows one TOTP and one HOTP token a user.
             people: vec![
                 person("alice", &[(6, 30)]),
                 person("bob", &[(8, 60)]),
-                person("carol", &[(6, 30), (8, 60)]),
+                person("carol", &[(6, 0), (8, 60)]),
                 person("dave", &[]),
             ],
             radius: String::new(),
@@ -270,7 +287,8 @@ pub fn holder(name: &str, tokens: Vec<Seed>) -> Person {
 }
 
 impl World {
-    /// The usual bank: alice (6 digits, 30 s), bob (8 digits, 60 s), carol (both), dave (no token).
+    /// The usual bank: alice (6 digits, 30 s), bob (8 digits, 60 s), carol (6 digits by counter, 8 digits by time),
+    /// dave (no token).
     pub fn open() -> World {
         WorldBuilder::default().open()
     }
@@ -423,7 +441,7 @@ impl WorldBuilder {
     /// What a slapd of this bank is started with.
     pub fn directory_options(&self) -> slapd::Options {
         let people: String = self.people.iter().map(person_ldif).collect();
-        slapd::Options { ldif: format!("{people}{}", self.slapd.ldif), ..self.slapd.clone() }
+        slapd::Options { ldif: tidied(&format!("{people}{}", self.slapd.ldif)), ..self.slapd.clone() }
     }
 
     /// The configuration as text, for stories that only read or break it.
