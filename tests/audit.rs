@@ -102,7 +102,7 @@ fn sec_02_hostile_names_stay_on_their_line() {
 #[test]
 fn the_chain_holds_over_restarts_and_crashes() {
     let mut world = World::open();
-    for end in [Daemon::kill as fn(Daemon), |daemon| assert!(daemon.stop().success()), Daemon::kill] {
+    for end in [Daemon::kill as fn(Daemon), Daemon::stop, Daemon::kill] {
         for _ in 0..5 {
             let _ = world.gateway.login("nobody", "x123456");
         }

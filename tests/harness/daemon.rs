@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -115,10 +115,11 @@ impl Daemon {
         assert!(status.unwrap().success());
     }
 
-    /// SIGTERM, and the exit status that follows.
-    pub fn stop(mut self) -> ExitStatus {
+    /// SIGTERM, and a clean end that follows.
+    pub fn stop(mut self) {
         self.signal("TERM");
-        wait_for("the daemon to stop", || self.child.as_mut()?.try_wait().unwrap())
+        let ended = self.ended();
+        assert_eq!(ended, Some(0), "a clean stop:\n{}", self.log());
     }
 
     /// SIGKILL: no chance to save anything.
