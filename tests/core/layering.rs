@@ -22,7 +22,7 @@ const FLOORS: &[&[(&str, &[&str])]] = &[
     // 3 edges
     &[("listen", &[]), ("directory", &[]), ("store", &[]), ("audit", &[])],
     // 4 service
-    &[("pipeline", &[]), ("admin", &[])],
+    &[("pipeline", &[]), ("admin", &["pipeline"])],
     // 5 assembly
     &[
         ("http", &[]),
