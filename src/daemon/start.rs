@@ -133,7 +133,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     // Then the memory: what was used up before this start stays used up.
     let now = clock::now();
     let durable = Arc::new(Durable::default());
-    let (audit, audited) = Audit::open(&audit_settings(settings.audit))?;
+    let (audit, audited) = Audit::open(&settings.audit)?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
     let mut release =
@@ -260,14 +260,6 @@ fn tell_recovery(recovered: &Recovered) {
         tracing::warn!(event = "journal-recovered", until, "codes of steps before this time are refused");
     }
     tracing::info!(event = "journal-replayed", marks = recovered.marks, segments = recovered.segments);
-}
-
-fn audit_settings(audit: config::Audit) -> audit::Settings {
-    let on_failure = match audit.on_failure {
-        config::OnFailure::Stop => audit::OnFailure::Stop,
-        config::OnFailure::Alarm => audit::OnFailure::Alarm,
-    };
-    audit::Settings { file: audit.file, on_failure }
 }
 
 /// One worker for each processor, but at least one for each address.
