@@ -346,9 +346,11 @@ impl<R: Send + 'static> Committer<R> {
             }
             Err(trouble) => {
                 // Best effort: on a full disk what was begun is in the way.
-                let _ = self.disk.remove(&segment::name(header.number));
-                let _ = self.disk.remove(segment::BUILT);
-                let _ = self.disk.remove(snapshot::BUILT);
+                let (segment, snapshot) =
+                    (segment::name(header.number), snapshot::name(header.first.saturating_sub(1)));
+                for name in [segment::unfinished(&segment), segment::unfinished(&snapshot), segment] {
+                    let _ = self.disk.remove(&name);
+                }
                 self.shared.fail(trouble);
                 Figures::add(&self.shared.figures.failed_probes, 1);
             }
@@ -362,7 +364,8 @@ impl<R: Send + 'static> Committer<R> {
         segment.prove(header)?;
         let mut snapshot = self.snapshot_header(self.next.saturating_sub(1));
         let names = self.disk.names().at(Operation::List, "the state directory")?;
-        if !self.closed.iter().all(|(number, _)| names.contains(&segment::name(*number))) {
+        let gone = |number| !names.contains(&segment::name(number));
+        if self.closed.iter().any(|(number, last)| *last > snapshot.evidence && gone(*number)) {
             // The directory was emptied: nobody shall look for evidence in segments that are gone.
             snapshot.evidence = snapshot.sequence;
         }
@@ -381,7 +384,7 @@ impl<R: Send + 'static> Committer<R> {
     }
 
     /// Takes a snapshot in a thread of its own, unless one is being taken.
-    fn begin_snapshot(&mut self, done: Option<Sender<Result<(), Trouble>>>) {
+    pub(super) fn begin_snapshot(&mut self, done: Option<Sender<Result<(), Trouble>>>) {
         if self.snapshot.is_some() || self.segment.is_none() {
             return;
         }
@@ -403,8 +406,13 @@ impl<R: Send + 'static> Committer<R> {
     }
 
     fn reap(&mut self, now: Mono) {
-        let Some(thread) = self.snapshot.take_if(|thread| thread.is_finished()) else { return };
-        match thread.join() {
+        if let Some(thread) = self.snapshot.take_if(|thread| thread.is_finished()) {
+            self.snapshot_ended(thread.join(), now);
+        }
+    }
+
+    fn snapshot_ended(&mut self, ended: std::thread::Result<Result<Vec<u64>, Trouble>>, now: Mono) {
+        match ended {
             Ok(Ok(removed)) => {
                 self.closed.retain(|(number, _)| !removed.contains(number));
                 Figures::add(&self.shared.figures.snapshots, 1);
@@ -437,8 +445,12 @@ impl<R: Send + 'static> Committer<R> {
         {
             self.fail(trouble);
         }
+        self.await_snapshot();
+    }
+
+    pub(super) fn await_snapshot(&mut self) {
         if let Some(thread) = self.snapshot.take() {
-            let _ = thread.join();
+            self.snapshot_ended(thread.join(), clock::now().mono);
         }
     }
 }
