@@ -210,11 +210,7 @@ fn optional<'a>(facts: &Facts<'a>) -> Decision<'a> {
 }
 
 /// The codes are right: what is left is the password.
-fn verify<'a>(
-    facts: &Facts<'a>,
-    codes: ArrayVec<Matched, TOKENS_MAX>,
-    password: &'a [u8],
-) -> Decision<'a> {
+fn verify<'a>(facts: &Facts<'a>, codes: ArrayVec<Matched, TOKENS_MAX>, password: &'a [u8]) -> Decision<'a> {
     match facts.profile.password {
         PasswordCheck::GatewayChecked => Decision::Verify { codes, password: None },
         // Never an empty password to a directory: some answer success (RFC 4513 §5.1.2). Nothing was guessed, and
@@ -235,8 +231,7 @@ fn usable(facts: &Facts<'_>) -> Result<ArrayVec<usize, TOKENS_MAX>, Refusal> {
     let mut live = ArrayVec::new();
     let mut first_refusal = None;
     for (at, token) in tokens.iter().enumerate().take(TOKENS_MAX) {
-        let disabled =
-            facts.pasts.get(at).is_some_and(Past::is_disabled).then_some(Reason::TokenDisabled);
+        let disabled = facts.pasts.get(at).is_some_and(Past::is_disabled).then_some(Reason::TokenDisabled);
         match token.refusal(facts.now).or(disabled) {
             None => live.push(at),
             Some(reason) => first_refusal = first_refusal.or(Some(reason)),

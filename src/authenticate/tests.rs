@@ -136,9 +136,12 @@ fn rad_01_password_and_code_leave_the_password() {
 #[test]
 fn otp_09_the_window_is_one_step_to_each_side() {
     let case = Case::one();
-    for (steps, expected) in
-        [(-2, "reject code-other-time!"), (-1, "verify [0] pw"), (1, "verify [0] pw"), (2, "reject code-other-time!")]
-    {
+    for (steps, expected) in [
+        (-2, "reject code-other-time!"),
+        (-1, "verify [0] pw"),
+        (1, "verify [0] pw"),
+        (2, "reject code-other-time!"),
+    ] {
         assert_eq!(case.decide(&format!("pw{}", case.code(0, steps))), expected, "{steps}");
     }
 }

@@ -71,13 +71,7 @@ impl Challenges {
 
     /// Takes a challenge out, if this client opened it for this user and its time is not over. Whatever comes of it,
     /// the same State never works again.
-    pub fn take(
-        &self,
-        state: &[u8],
-        client: u16,
-        user: u64,
-        now: Mono,
-    ) -> Option<(StateValue, Challenge)> {
+    pub fn take(&self, state: &[u8], client: u16, user: u64, now: Mono) -> Option<(StateValue, Challenge)> {
         let state: StateValue = state.try_into().ok()?;
         // Another client's State stays: only its owner may end it.
         let (_, challenge) = self.open.remove_if(&state, |_, open| open.client == client)?;

@@ -1,9 +1,10 @@
 //! A small bank: slapd with a few users and tokens, the daemon, and its gateway.
 
 use super::daemon::{Daemon, write};
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Reply, Request};
 use super::slapd::Slapd;
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -84,6 +85,10 @@ pub struct WorldBuilder {
     pub environment: Vec<(String, String)>,
     /// `listen` of `[radius]`.
     pub listen: String,
+    /// `network` of the gateway's `[[radius.client]]`.
+    pub network: &'static str,
+    /// Further entries of the directory, made before the daemon starts.
+    pub prepare: fn(&Slapd),
 }
 
 impl Default for WorldBuilder {
@@ -105,6 +110,8 @@ impl Default for WorldBuilder {
             more: String::new(),
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
+            network: r#"["127.0.0.0/8", "::1/128"]"#,
+            prepare: |_| (),
         }
     }
 }
@@ -152,6 +159,30 @@ impl World {
         self.gateway = Gateway::new(self.daemon.radius[0], SECRET);
     }
 
+    /// A gateway with this address, and the secret that goes with it.
+    pub fn gateway_at(&self, address: &str, secret: &str) -> Gateway {
+        let ip: IpAddr = address.parse().unwrap();
+        Gateway::from(SocketAddr::new(ip, 0), self.daemon.radius[0], secret)
+    }
+
+    /// Sends octets; nobody answers, and they are counted once for this reason.
+    pub fn expect_drop(&self, gateway: &Gateway, octets: &[u8], reason: &str) {
+        let before = self.daemon.reason(reason);
+        gateway.socket.send_to(octets, gateway.server).unwrap();
+        self.daemon.wait_for_reason(reason, before + 1.0);
+        gateway.expect_nothing();
+        assert_eq!(self.daemon.reason(reason), before + 1.0, "{reason}, once");
+    }
+
+    /// Asks; the user is refused, for this reason and no other.
+    pub fn expect_reject(&self, gateway: &Gateway, request: &Request, reason: &str) -> Reply {
+        let before = self.daemon.reason(reason);
+        let reply = gateway.ask(request);
+        assert!(reply.is_reject(), "a reject for {reason}, and no {}", reply.code());
+        self.daemon.wait_for_reason(reason, before + 1.0);
+        reply
+    }
+
     /// Another gateway on the same address and secret, with a port of its own.
     pub fn second_gateway(&self) -> Gateway {
         Gateway::new(self.daemon.radius[0], SECRET)
@@ -168,6 +199,7 @@ impl WorldBuilder {
                 slapd.add_token(person.name, token);
             }
         }
+        (self.prepare)(&slapd);
         let directory = tempfile::tempdir().unwrap();
         let config = write(directory.path(), "sekisho.toml", &self.config(&slapd));
         write(directory.path(), "gateway.secret", SECRET);
@@ -182,7 +214,17 @@ impl WorldBuilder {
     /// The configuration as text, for stories that only read or break it.
     pub fn config(&self, slapd: &Slapd) -> String {
         let WorldBuilder {
-            radius, client, clients, service, ldap, bindings, durability, more, listen, ..
+            radius,
+            client,
+            clients,
+            service,
+            ldap,
+            bindings,
+            durability,
+            more,
+            listen,
+            network,
+            ..
         } = self;
         let (url, base, bind_dn) = (slapd.url(), Slapd::BASE, Slapd::SERVICE_DN);
         format!(
@@ -192,7 +234,7 @@ listen = {listen}
 
 [[radius.client]]
 name = "gateway"
-network = ["127.0.0.0/8", "::1/128"]
+network = {network}
 secret-file = "gateway.secret"
 service = "test"
 {client}
