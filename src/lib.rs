@@ -48,7 +48,7 @@ pub mod store;
 
 // 4 service: the only modules that join core, memory and edges.
 pub mod admin;
-// pub mod pipeline;
+pub mod pipeline;
 
 // 5 assembly: the only modules that see everything.
 pub mod cli;

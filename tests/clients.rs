@@ -48,10 +48,7 @@ fn rad_09_the_source_address_alone_names_the_client() {
     at_step_begin(30, 5);
     let field = world.token("alice", 0).field(0);
     // What the packet says of itself is the second client; where it comes from is the first.
-    let claims = [
-        (kind::NAS_IP_ADDRESS, vec![127, 0, 0, 2]),
-        (kind::NAS_IDENTIFIER, b"second".to_vec()),
-    ];
+    let claims = [(kind::NAS_IP_ADDRESS, vec![127, 0, 0, 2]), (kind::NAS_IDENTIFIER, b"second".to_vec())];
     let pretender = world.gateway_at("127.0.0.1", SECOND);
     let request = pretender.request_with("alice", field.as_bytes(), &claims);
     world.expect_drop(&pretender, &request.octets, "message-authenticator-bad");
@@ -65,10 +62,8 @@ fn rad_09_the_source_address_alone_names_the_client() {
 #[test]
 fn rad_10_the_longest_prefix_wins_whatever_the_order() {
     let lenient = "message-authenticator = \"optional\"";
-    let others = [
-        client("narrow", "127.0.0.2/32", SECOND, lenient),
-        client("middle", "127.0.0.0/24", THIRD, ""),
-    ];
+    let others =
+        [client("narrow", "127.0.0.2/32", SECOND, lenient), client("middle", "127.0.0.0/24", THIRD, "")];
     let orders = [others.concat(), others.iter().rev().cloned().collect::<String>()];
     // The gateway's own network, the widest, stands first in the file.
     for clients in orders {
@@ -101,11 +96,8 @@ fn rad_10_the_longest_prefix_wins_whatever_the_order() {
 
 #[test]
 fn rad_11_12_ipv4_and_ipv6_addresses_of_one_host_are_clients_of_their_own() {
-    let clients = [
-        client("mapped", "::ffff:127.0.0.2/128", SECOND, ""),
-        client("six", "::1/128", THIRD, ""),
-    ]
-    .concat();
+    let clients =
+        [client("mapped", "::ffff:127.0.0.2/128", SECOND, ""), client("six", "::1/128", THIRD, "")].concat();
     let listen = r#"["127.0.0.1:0", "[::1]:0"]"#.into();
     let network = r#""127.0.0.0/8""#;
     let world = WorldBuilder { clients, listen, network, ..WorldBuilder::default() }.open();

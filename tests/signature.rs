@@ -165,7 +165,8 @@ fn rad_21_auto_only_ever_tightens_and_remembers_it() {
 
 #[test]
 fn rad_23_proxy_states_come_back_whole_in_order_and_repeated() {
-    let service = "[service.test]\ndigits = 6\nperiod = \"30s\"\nreject-delay = \"0s\"\nsecond-step = \"always\"\n";
+    let service =
+        "[service.test]\ndigits = 6\nperiod = \"30s\"\nreject-delay = \"0s\"\nsecond-step = \"always\"\n";
     let world = WorldBuilder { service: service.into(), ..WorldBuilder::default() }.open();
     at_step_begin(30, 5);
     let values: [&[u8]; 5] = [b"one", b"\0two\0", b"one", &[0xff; 253], b""];
@@ -215,7 +216,8 @@ fn rad_40_a_forged_packet_does_not_push_out_a_kept_reply() {
 fn a_request_in_the_shape_of_blastradius_gets_no_answer_from_any_safe_policy() {
     let gibberish: Vec<u8> = (0..253_u8).map(|at| at.wrapping_mul(151) ^ 0x5c).collect();
     let attack = |gateway: &Gateway| {
-        let collision = [(kind::PROXY_STATE, gibberish.clone()), (kind::PROXY_STATE, gibberish[..170].to_vec())];
+        let collision =
+            [(kind::PROXY_STATE, gibberish.clone()), (kind::PROXY_STATE, gibberish[..170].to_vec())];
         unsigned(gateway, "alice", "guess", &collision)
     };
     for (policy, reason) in [

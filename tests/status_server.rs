@@ -2,10 +2,15 @@
 
 use crate::harness::gateway::{Gateway, Request, Signed, code, kind};
 use crate::harness::world::SECRET;
-use crate::harness::{WorldBuilder, World, at_step_begin, wait_for, wait_for_long};
+use crate::harness::{World, WorldBuilder, at_step_begin, wait_for, wait_for_long};
 
 fn probe(gateway: &Gateway) -> Request {
-    gateway.build(code::STATUS_SERVER, &[(kind::NAS_IDENTIFIER, b"gw1.example".to_vec())], None, Signed::First)
+    gateway.build(
+        code::STATUS_SERVER,
+        &[(kind::NAS_IDENTIFIER, b"gw1.example".to_vec())],
+        None,
+        Signed::First,
+    )
 }
 
 fn answered(world: &World) -> f64 {
@@ -125,7 +130,8 @@ fn rad_47_nothing_of_a_probe_is_looked_at_or_echoed() {
         (kind::STATE, vec![1; 16]),
         (kind::EAP_MESSAGE, vec![2, 1, 0, 4]),
     ];
-    let request = world.gateway.build(code::STATUS_SERVER, &attributes, Some(field.as_bytes()), Signed::First);
+    let request =
+        world.gateway.build(code::STATUS_SERVER, &attributes, Some(field.as_bytes()), Signed::First);
     let accept = world.gateway.ask(&request);
     assert!(accept.is_accept());
     assert_eq!(accept.structure().1, [(kind::MESSAGE_AUTHENTICATOR, 16)]);

@@ -1,5 +1,9 @@
 //! The daemon as its users see it: every file tells one story with the built binary, a real directory and a real
 //! gateway. Names of tests carry the ids of the requirements they show.
 
+mod clients;
 mod harness;
 mod login;
+mod signature;
+mod status_server;
+mod wire;

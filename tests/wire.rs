@@ -1,8 +1,7 @@
 //! Packets as they stand on the wire: recorded exchanges octet for octet, hostile packets in silence, odd ones served.
 
 use crate::harness::gateway::{self, Signed, code, kind};
-use crate::harness::slapd::Slapd;
-use crate::harness::world::{PASSWORD, SECRET, Seed, person};
+use crate::harness::world::{PASSWORD, Person, SECRET, Seed, person};
 use crate::harness::{Gateway, Request, World, WorldBuilder, at_step_begin, hotp};
 use serde_json::Value;
 
@@ -36,14 +35,9 @@ const TWO_STEPS_ADDRESS: &str = "127.0.0.3";
 
 /// The bank of the recorded exchanges: nothing in its rejects but what must be there.
 fn recorded_bank() -> World {
-    WorldBuilder {
-        people: Vec::new(),
-        prepare: |slapd| {
-            slapd.add_person("alice", STATIC_PASSWORD);
-            let seed =
-                Seed { serial: "RFC-4226".into(), secret_hex: RFC_4226.into(), digits: 6, period: 0 };
-            slapd.add_token("alice", &seed);
-        },
+    let token = Seed { serial: "RFC-4226".into(), secret_hex: RFC_4226.into(), digits: 6, period: 0 };
+    let world = WorldBuilder {
+        people: vec![Person { name: "alice", tokens: vec![token] }],
         clients: [LENIENT, TWO_STEPS].concat(),
         service: r#"
             [service.test]
@@ -62,7 +56,9 @@ fn recorded_bank() -> World {
         .into(),
         ..WorldBuilder::default()
     }
-    .open()
+    .open();
+    world.set_password("alice", STATIC_PASSWORD);
+    world
 }
 
 fn lenient_bank() -> World {
@@ -102,11 +98,17 @@ fn play(world: &World, id: &str, silences: &[&str]) {
     for step in exchange(id) {
         let at = gateways.len();
         gateways.push(world.gateway_at(address_of(&step), SECRET));
-        let same_port = step["same_source_port_as_step"].as_u64().map(|step| usize::try_from(step).unwrap() - 1);
+        let same_port =
+            step["same_source_port_as_step"].as_u64().map(|step| usize::try_from(step).unwrap() - 1);
         let gateway = &gateways[same_port.unwrap_or(at)];
         let request = request_of(&step);
         if step["expect"] == "reply" {
-            assert_eq!(gateway.ask(&request).octets, octets(&step, "reply_hex"), "{id}: {}", step["description"]);
+            assert_eq!(
+                gateway.ask(&request).octets,
+                octets(&step, "reply_hex"),
+                "{id}: {}",
+                step["description"]
+            );
         } else {
             world.expect_drop(gateway, &request.octets, silences.next().expect("a reason for each silence"));
         }
@@ -130,7 +132,12 @@ fn rad_01_04_23_33_34_51_recorded_exchanges_octet_for_octet() {
     }
     for oddity in recorded("accepted_oddities") {
         let gateway = world.second_gateway();
-        assert_eq!(gateway.ask(&request_of(&oddity)).octets, octets(&oddity, "reply_hex"), "{}", oddity["id"]);
+        assert_eq!(
+            gateway.ask(&request_of(&oddity)).octets,
+            octets(&oddity, "reply_hex"),
+            "{}",
+            oddity["id"]
+        );
     }
 }
 
@@ -182,7 +189,9 @@ fn rad_02_03_05_07_15_16_34_every_recorded_silence_has_its_reason() {
             "length-below-20" | "length-beyond-datagram" | "length-4097" => "length-wrong",
             "attr-length-0" | "attr-length-1" | "attr-overruns" | "one-trailing-octet" => "malformed",
             "ma-missing" | "eap-without-ma" => "message-authenticator-missing",
-            "ma-bit-flipped" | "body-bit-flipped" | "ma-length-17" | "ma-twice" => "message-authenticator-bad",
+            "ma-bit-flipped" | "body-bit-flipped" | "ma-length-17" | "ma-twice" => {
+                "message-authenticator-bad"
+            }
             "proxy-state-without-ma" => "proxy-state-unsigned",
             id if id.starts_with("code-") => "type-unknown",
             id => panic!("no reason is known for {id}"),
@@ -231,16 +240,8 @@ fn rad_04_padding_is_not_part_of_the_packet() {
 fn rad_05_attributes_must_tile() {
     let world = World::open();
     // Attributes that end the packet, as they stand; the rest of it is in order and signed.
-    let ends: [&[u8]; 8] = [
-        &[25, 0],
-        &[25, 1],
-        &[25, 0, 0, 0],
-        &[25, 5, 1, 2],
-        &[25, 255, 1],
-        &[25],
-        &[0, 2],
-        &[0, 4, 1, 2],
-    ];
+    let ends: [&[u8]; 8] =
+        [&[25, 0], &[25, 1], &[25, 0, 0, 0], &[25, 5, 1, 2], &[25, 255, 1], &[25], &[0, 2], &[0, 4, 1, 2]];
     for end in ends {
         let mut octets = world.gateway.build(code::ACCESS_REQUEST, &[], Some(b"x"), Signed::First).octets;
         octets.extend_from_slice(end);
@@ -295,8 +296,7 @@ fn rad_14_the_message_authenticator_may_stand_anywhere() {
         (vec![name("carol"), port], carol, Signed::Last),
     ];
     for (attributes, field, signed) in asks {
-        let request =
-            world.gateway.build(code::ACCESS_REQUEST, &attributes, Some(field.as_bytes()), signed);
+        let request = world.gateway.build(code::ACCESS_REQUEST, &attributes, Some(field.as_bytes()), signed);
         assert!(world.gateway.ask(&request).is_accept(), "{signed:?}");
     }
 }
@@ -397,7 +397,8 @@ fn rad_25_unknown_and_broken_extended_attributes_are_passed_over() {
     for (what, attributes) in odd {
         at_step_begin(30, 2);
         let before = world.daemon.reason("code-accepted") + world.daemon.reason("code-used");
-        let request = world.gateway.request_with("alice", world.token("alice", 0).field(0).as_bytes(), &attributes);
+        let request =
+            world.gateway.request_with("alice", world.token("alice", 0).field(0).as_bytes(), &attributes);
         // The code is good for the first of them only; that it was looked at is what counts.
         world.gateway.ask(&request);
         let judged = || world.daemon.reason("code-accepted") + world.daemon.reason("code-used");
@@ -426,8 +427,7 @@ fn rad_26_values_of_the_wrong_size_count_as_absent() {
 fn rad_27_a_password_of_impossible_length_is_refused() {
     let world = World::open();
     for length in [0, 1, 15, 17, 129, 144, 253] {
-        let attributes =
-            [(kind::USER_NAME, b"alice".to_vec()), (kind::USER_PASSWORD, vec![0x5a; length])];
+        let attributes = [(kind::USER_NAME, b"alice".to_vec()), (kind::USER_PASSWORD, vec![0x5a; length])];
         let request = world.gateway.build(code::ACCESS_REQUEST, &attributes, None, Signed::First);
         world.expect_reject(&world.gateway, &request, "credential-invalid");
     }
@@ -439,8 +439,14 @@ const SPECIAL: [(&str, &str); 11] = [
     ("sixteen", "10_octets."),
     ("seventeen", "11__octets."),
     ("thirty-two", "26_octets_and_two_blocks_."),
-    ("longest-but-one", "121_octets______________________________________________________________________________________________________________."),
-    ("longest", "122_octets_______________________________________________________________________________________________________________."),
+    (
+        "longest-but-one",
+        "121_octets______________________________________________________________________________________________________________.",
+    ),
+    (
+        "longest",
+        "122_octets_______________________________________________________________________________________________________________.",
+    ),
     ("utf-8", "パスワード・秘密"),
     ("nul", "nul\0inside"),
     ("blanks", "  blanks around  "),
@@ -448,28 +454,20 @@ const SPECIAL: [(&str, &str); 11] = [
     ("digits", "20240229123456"),
 ];
 
-fn special_seed(name: &'static str) -> Seed {
-    person(name, &[(6, 30)]).tokens.remove(0)
-}
-
 #[test]
 fn rad_28_passwords_of_every_length_and_kind_reach_the_directory_octet_for_octet() {
-    let prepare = |slapd: &Slapd| {
-        for (name, password) in SPECIAL {
-            slapd.add_person(name, password);
-            slapd.add_token(name, &special_seed(name));
-        }
-    };
-    let world = WorldBuilder { people: Vec::new(), prepare, ..WorldBuilder::default() }.open();
+    let people = SPECIAL.map(|(name, _)| person(name, &[(6, 30)])).to_vec();
+    let world = WorldBuilder { people, ..WorldBuilder::default() }.open();
     let lengths = SPECIAL[..6].iter().map(|(_, password)| password.len() + 6);
     assert!(lengths.eq([15, 16, 17, 32, 127, 128]));
     for (name, password) in SPECIAL {
+        world.set_password(name, password);
         at_step_begin(30, 3);
-        let code = special_seed(name).code(0);
-        // Right but for its last octet: refused, and the code is used up. So the right one comes in the next window.
-        assert!(world.gateway.login(name, &format!("{password}{code}")).is_accept(), "{name}");
-        let other = format!("{}x{}", &password[..password.len() - 1 - usize::from(name == "utf-8") * 2], special_seed(name).code(30));
-        let request = world.gateway.request(name, other.as_bytes());
+        let token = world.token(name, 0);
+        assert!(world.gateway.login(name, &format!("{password}{}", token.code(0))).is_accept(), "{name}");
+        // One character less, with the next code of the window.
+        let shorter = &password[..password.char_indices().last().unwrap().0];
+        let request = world.gateway.request(name, format!("{shorter}{}", token.code(30)).as_bytes());
         world.expect_reject(&world.gateway, &request, "password-wrong");
     }
     for one in ["a", "7", "\0"] {
@@ -486,9 +484,8 @@ fn rad_29_30_31_32_33_35_what_is_no_login_is_refused_and_uses_nothing_up() {
     let chap = || (kind::CHAP_PASSWORD, vec![7; 17]);
     let eap = || (kind::EAP_MESSAGE, [vec![2, 42, 0, 10, 1], b"alice".to_vec()].concat());
     // Vendor 311 (Microsoft): MS-CHAP-Response is its type 1, MS-CHAP2-Response its type 25.
-    let ms_chap = |version: u8| {
-        (kind::VENDOR_SPECIFIC, [vec![0, 0, 1, 55, version, 52], vec![0; 50]].concat())
-    };
+    let ms_chap =
+        |version: u8| (kind::VENDOR_SPECIFIC, [vec![0, 0, 1, 55, version, 52], vec![0; 50]].concat());
     let state = || (kind::STATE, vec![1; 16]);
     let service_type = |value| (kind::SERVICE_TYPE, vec![0, 0, 0, value]);
     let with_password = Some(field.as_bytes());
@@ -558,8 +555,12 @@ fn rad_51_a_request_under_another_secret_is_silence_or_a_reject_under_ours() {
     world.expect_drop(&stranger, &request.octets, "message-authenticator-bad");
 
     let lenient = world.gateway_at(LENIENT_ADDRESS, "another-secret-of-somebody-else!");
-    let unsigned =
-        lenient.build(code::ACCESS_REQUEST, &[(kind::USER_NAME, b"alice".to_vec())], Some(field.as_bytes()), Signed::No);
+    let unsigned = lenient.build(
+        code::ACCESS_REQUEST,
+        &[(kind::USER_NAME, b"alice".to_vec())],
+        Some(field.as_bytes()),
+        Signed::No,
+    );
     // The reply is checked against the secret that the server holds.
     let request = Request { secret: SECRET.into(), ..unsigned };
     assert!(lenient.ask(&request).is_reject());

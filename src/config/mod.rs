@@ -1,1 +1,73 @@
 //! Configuration: the file as written, the settings as meant, and all problems at once.
+//!
+//! ```text
+//! defaults.toml ─┐
+//! services       ├─ document: strict, ─▶ layers: merged, each ─▶ file: typed ─▶ build: checked ─▶ Settings
+//! FILE           │  every mistake        value with its origin                        │
+//! conf.d/*.toml  │         └──────────────────────────────────────────────────────────┴──▶ all problems
+//! environment   ─┘
+//! ```
+
+mod build;
+mod document;
+mod file;
+mod layers;
+mod problem;
+mod show;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::{Admin, Audit, Directory, Http, Log, Radius, Settings, State};
+pub use file::{Durability, LogFormat, LogLevel, OnFailure};
+pub use layers::Inputs;
+pub use problem::{Key, Place, Problem, Weight};
+
+use build::Report;
+use layers::Layers;
+use show::Effective;
+
+/// What reading a configuration came to.
+pub struct Loaded {
+    /// The settings; `None` if anything is an error.
+    pub settings: Option<Settings>,
+    /// Everything that is wrong or looks wrong, in the order of files and lines.
+    pub problems: Vec<Problem>,
+    layers: Layers,
+}
+
+impl Loaded {
+    /// The errors, without the warnings.
+    pub fn errors(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.weight == Weight::Error)
+    }
+
+    /// The warnings.
+    pub fn warnings(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.weight == Weight::Warning)
+    }
+
+    /// The effective configuration as TOML, secrets hidden, the origin of each value behind it.
+    pub fn effective(&self) -> impl std::fmt::Display {
+        Effective(&self.layers)
+    }
+}
+
+/// Reads and checks a whole configuration. Secrets and keys are read, sockets and databases are not touched.
+pub fn load(inputs: &Inputs) -> Loaded {
+    let (layers, mut problems) = Layers::read(inputs);
+    let mut report = Report::new(&layers, inputs.credentials.as_deref());
+    let settings = match layers.root().clone().try_deserialize::<file::Root>() {
+        Ok(root) => build::build(&root, &mut report),
+        Err(error) => {
+            report.refuse(&Key::default(), format!("the layers contradict each other: {error}"), "");
+            None
+        }
+    };
+    problems.extend(report.into_problems());
+    problems.sort_by(|a, b| (&a.place, &a.key).cmp(&(&b.place, &b.key)));
+    problems.dedup();
+    let settings = settings.filter(|_| problems.iter().all(|problem| problem.weight == Weight::Warning));
+    Loaded { settings, problems, layers }
+}

@@ -1,3 +1,13 @@
 //! Start, supervise, reload, drain.
+//!
+//! Nothing is listened on before the configuration is whole; nobody is answered before the journal is replayed, the
+//! directory is read and the clock is looked at; nothing ends before what is being judged has ended.
 
+mod ends;
+mod gauges;
+mod start;
 pub mod systemd;
+mod workers;
+
+pub use ends::{Ending, run};
+pub use start::{Running, StartError, start};

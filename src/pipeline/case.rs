@@ -1,11 +1,11 @@
 //! One request on its way: what is known of it so far, and what it holds until it ends.
 
-use super::{Tables, evidence};
+use super::{Served, Tables, evidence};
+use crate::audit::Line;
+use crate::authenticate::Matched;
 use crate::clock::{Moment, Mono};
 use crate::identity::{OperationName, RequestId, TokenSerial, UserName};
 use crate::listen::{Arrival, ReturnAddress};
-use crate::authenticate::Matched;
-use crate::metrics::ClientMetrics;
 use crate::outcome::{Reason, Verdict};
 use crate::policy::{Client, Requirement};
 use crate::radius::{self, ReplyContent, ReplyTo};
@@ -26,7 +26,7 @@ pub struct Case {
     pub id: RequestId,
     /// Who asks.
     pub client: Arc<Client>,
-    pub(super) counters: Arc<ClientMetrics>,
+    pub(super) served: Arc<Served>,
     /// When the datagram arrived: the moment that codes are judged at.
     pub at: Moment,
     /// The name as sent, in the form the client declares.
@@ -40,7 +40,6 @@ pub struct Case {
     pub(super) calling_station: Option<UserName>,
     pub(super) signed: bool,
     pub(super) user_hash: u64,
-    pub(super) throttle: u32,
     pub(super) field: Option<PasswordField>,
     /// What the first step brought, and the State it was found by: given back if we cannot judge.
     pub(super) first_step: Option<(StateValue, PasswordField)>,
@@ -61,8 +60,8 @@ pub struct Case {
 pub struct Finished {
     /// What must be durable before the reply leaves.
     pub marks: Marks,
-    /// The line for the audit log, without its place in the chain.
-    pub evidence: Box<[u8]>,
+    /// The line for the audit log, to which only the time it took is missing.
+    pub evidence: Line,
     /// What leaves, and what is counted when it does.
     pub outgoing: Outgoing,
 }
@@ -76,7 +75,7 @@ pub struct Outgoing {
     /// Why.
     pub reason: Reason,
     /// Whose counters it goes to.
-    pub counters: Arc<ClientMetrics>,
+    pub served: Arc<Served>,
     /// When the request arrived.
     pub at: Moment,
     /// From the arrival until the mark was durable; the delay of rejects is not in it.
@@ -96,7 +95,7 @@ impl Case {
     pub(super) fn new(
         id: RequestId,
         client: &Arc<Client>,
-        counters: &Arc<ClientMetrics>,
+        served: &Arc<Served>,
         to: ReplyTo,
         arrival: &Arrival<'_>,
         key: duplicates::Key,
@@ -106,7 +105,7 @@ impl Case {
         Box::new(Case {
             id,
             client: Arc::clone(client),
-            counters: Arc::clone(counters),
+            served: Arc::clone(served),
             at: arrival.at,
             user_name: None,
             user: None,
@@ -116,7 +115,6 @@ impl Case {
             calling_station: None,
             signed: false,
             user_hash: 0,
-            throttle: 0,
             field: None,
             first_step: None,
             claims: ArrayVec::new(),
@@ -150,7 +148,7 @@ impl Case {
 
     /// The end user's address as the gateway gives it: whose failures are throttled.
     pub(super) fn source(&self) -> Option<(u16, &[u8])> {
-        self.calling_station.as_ref().map(|station| (self.client.number, station.octets()))
+        self.calling_station.as_ref().map(|station| (self.served.slot, station.octets()))
     }
 
     /// What was typed, for telling one wrong credential from the next.
@@ -171,7 +169,7 @@ impl Case {
         mut self: Box<Case>,
         reason: Reason,
         content: &ReplyContent<'_>,
-    ) -> Result<Finished, (Arc<ClientMetrics>, Reason)> {
+    ) -> Result<Finished, (Arc<Served>, Reason)> {
         let secret = self.client.secrets.secret(self.to.which_secret());
         let encoded = secret
             .ok_or(Reason::MessageAuthenticatorBad)
@@ -179,7 +177,7 @@ impl Case {
         match encoded {
             Ok(octets) => Ok(self.end(reason, Some(octets))),
             // Dropping the case gives everything back.
-            Err(reason) => Err((Arc::clone(&self.counters), reason)),
+            Err(reason) => Err((Arc::clone(&self.served), reason)),
         }
     }
 
@@ -199,7 +197,7 @@ impl Case {
                 not_before: (reason.verdict() == Verdict::Reject).then(|| self.reject_time()),
                 reply: octets.map(|octets| (self.from, octets)),
                 reason,
-                counters: Arc::clone(&self.counters),
+                served: Arc::clone(&self.served),
                 at: self.at,
                 elapsed: Duration::ZERO,
                 locks: self.locks,
@@ -226,8 +224,7 @@ impl Case {
     fn release(&mut self) {
         if let Some((state, password)) = self.first_step.take() {
             let expires = self.at.mono.plus(self.client.profile.challenge_lifetime.duration());
-            let challenge =
-                Challenge { client: self.client.number, user: self.user_hash, password, expires };
+            let challenge = Challenge { client: self.served.slot, user: self.user_hash, password, expires };
             self.tables.passing.challenges.reopen(state, challenge);
         }
         for used in std::mem::take(&mut self.claims) {
@@ -271,6 +268,7 @@ impl Drop for Outgoing {
 /// A fraction of a second that depends on the request's own random octets: nobody can tell it beforehand without
 /// having sent them, and it says nothing about the cause.
 fn jitter(authenticator: &[u8; 16]) -> Duration {
-    let folded = authenticator.iter().fold(0_u64, |sum, &octet| sum.wrapping_mul(31).wrapping_add(octet.into()));
+    let folded =
+        authenticator.iter().fold(0_u64, |sum, &octet| sum.wrapping_mul(31).wrapping_add(octet.into()));
     Duration::from_nanos(folded % 1_000_000_000)
 }

@@ -8,32 +8,47 @@
 
 use super::{Answer, Case, Finished, Outgoing, Pipeline, Question, Step};
 use crate::audit::Audit;
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::directory::Directory;
 use crate::listen::{Arrival, Hold, Outbound, Refused};
-use crate::metrics::{ClientMetrics, Metrics};
+use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
+use crate::state::Marks;
 use crate::store::{Batch, Staged, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 /// The edges around a pipeline. One for the whole daemon, shared by its workers.
 pub struct Drive {
     pipeline: Arc<Pipeline>,
     directory: Arc<dyn Directory>,
-    store: Store<Outgoing>,
+    store: Store<Leaving>,
     outbound: Outbound,
     metrics: Arc<Metrics>,
     runtime: Handle,
     draining: AtomicBool,
 }
 
+/// What waits for a record to be durable.
+pub enum Leaving {
+    /// A reply.
+    Reply(Box<Outgoing>),
+    /// An operator.
+    Told(oneshot::Sender<()>),
+}
+
+/// The journal cannot be written: what was asked is not done for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal cannot be written, so this may not last; see the journal's state in `sekisho status`")]
+pub struct NotDurable;
+
 /// What happens to a judged request once its mark is durable. Runs on the committer's thread.
 pub struct Release {
     audit: Arc<Audit>,
-    hold: Hold<Outgoing>,
+    hold: Arc<Hold<Outgoing>>,
     outbound: Outbound,
     metrics: Arc<Metrics>,
 }
@@ -43,7 +58,7 @@ impl Drive {
     pub fn new(
         pipeline: Arc<Pipeline>,
         directory: Arc<dyn Directory>,
-        store: Store<Outgoing>,
+        store: Store<Leaving>,
         outbound: Outbound,
         metrics: Arc<Metrics>,
         runtime: Handle,
@@ -66,13 +81,23 @@ impl Drive {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nothing new is taken.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Removes what has run out; called about once a second.
+    pub fn keep_house(&self, now: Moment) {
+        self.pipeline.tables().passing.sweep(now);
+    }
+
     /// The pipeline, for reload and for what operators ask.
     pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
     }
 
     /// The journal, for its health and for what operators change.
-    pub fn store(&self) -> &Store<Outgoing> {
+    pub fn store(&self) -> &Store<Leaving> {
         &self.store
     }
 
@@ -97,7 +122,7 @@ impl Drive {
 
     async fn ask(self: Arc<Drive>, case: Box<Case>, question: Question) {
         if case.is_superseded() {
-            return self.dropped(&case.counters, Reason::Superseded);
+            return self.dropped(&case.served.counters, Reason::Superseded);
         }
         let deadline = case.deadline();
         let answer = match question {
@@ -111,11 +136,28 @@ impl Drive {
     }
 
     fn stage(&self, finished: Finished) {
-        let Finished { marks, evidence, outgoing } = finished;
-        if let Err(refused) = self.store.stage(Staged { marks, evidence: Some(evidence), release: outgoing }) {
+        let Finished { marks, mut evidence, outgoing } = finished;
+        let took = clock::now().mono.since(outgoing.at.mono);
+        evidence.number("duration_us", i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+        let evidence = evidence.finish();
+        let release = Leaving::Reply(Box::new(outgoing));
+        if let Err(refused) = self.store.stage(Staged { marks, evidence: Some(evidence), release })
+            && let Leaving::Reply(outgoing) = refused.release
+        {
             // Without its mark nothing leaves: the gateway asks its next server.
-            self.dropped(&refused.release.counters, Reason::DiskFailed);
+            self.dropped(&outgoing.served.counters, Reason::DiskFailed);
         }
+    }
+
+    /// Makes what an operator did durable, with its evidence.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub async fn record(&self, marks: Marks, evidence: Box<[u8]>) -> Result<(), NotDurable> {
+        let (told, done) = oneshot::channel();
+        let staged = Staged { marks, evidence: Some(evidence), release: Leaving::Told(told) };
+        self.store.stage(staged).map_err(|_| NotDurable)?;
+        done.await.map_err(|_| NotDurable)
     }
 
     fn dropped(&self, counters: &ClientMetrics, reason: Reason) {
@@ -124,43 +166,30 @@ impl Drive {
 }
 
 impl Release {
-    /// The way out: `hold_capacity` rejects may wait at once.
-    ///
-    /// # Errors
-    /// If the thread that holds delayed rejects cannot be started.
+    /// The way out: rejects wait in `hold`, which [`hold`] has made.
     pub fn new(
         audit: Arc<Audit>,
+        hold: Arc<Hold<Outgoing>>,
         outbound: Outbound,
         metrics: Arc<Metrics>,
-        hold_capacity: usize,
-    ) -> std::io::Result<Release> {
-        let (sender, counts) = (outbound.clone(), Arc::clone(&metrics));
-        let hold = Hold::start(hold_capacity, move |outgoing| send(&sender, &counts, outgoing))?;
-        Ok(Release { audit, hold, outbound, metrics })
+    ) -> Release {
+        Release { audit, hold, outbound, metrics }
     }
 
     /// One run of the journal is durable, or failed: writes its evidence, then lets its replies go.
-    pub fn batch(&mut self, batch: Batch<'_, Outgoing>) {
-        let Batch { evidence, releases, result } = batch;
-        if result.is_err() {
-            for outgoing in releases {
-                record(&self.metrics, &outgoing, Reason::DiskFailed);
+    pub fn batch(&mut self, batch: Batch<Leaving>) {
+        let Batch { outcome, evidence, releases } = batch;
+        let written =
+            outcome.is_ok() && (self.audit.append(&evidence).is_ok() || !self.audit.stops_service());
+        for leaving in releases {
+            match leaving {
+                Leaving::Reply(outgoing) if written => self.let_go(*outgoing),
+                Leaving::Reply(outgoing) => record(&self.metrics, &outgoing, Reason::DiskFailed),
+                // Whoever asked may be gone; dropping the sender tells the others that it failed.
+                Leaving::Told(told) if written => drop(told.send(())),
+                Leaving::Told(_) => {}
             }
-            return;
         }
-        let written = self.audit.append(evidence);
-        for outgoing in releases {
-            if written.is_err() && self.audit.stops_service() {
-                record(&self.metrics, &outgoing, Reason::DiskFailed);
-                continue;
-            }
-            self.let_go(outgoing);
-        }
-    }
-
-    /// Waits until every held reject has left, at most `grace`.
-    pub fn finish(self, grace: Duration) {
-        self.hold.finish(grace);
     }
 
     fn let_go(&mut self, mut outgoing: Outgoing) {
@@ -172,11 +201,20 @@ impl Release {
             Some(due) => {
                 if let Err(refused) = self.hold.keep(due, outgoing) {
                     let (Refused::Full(outgoing) | Refused::Stopped(outgoing)) = refused;
+                    self.metrics.lose(Loss::HoldFull);
                     record(&self.metrics, &outgoing, Reason::TableFull);
                 }
             }
         }
     }
+}
+
+/// Keeps rejects until their time, at most `capacity` of them, and then lets them leave.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn hold(outbound: Outbound, metrics: Arc<Metrics>, capacity: usize) -> std::io::Result<Hold<Outgoing>> {
+    Hold::start(capacity, move |outgoing| send(&outbound, &metrics, outgoing))
 }
 
 /// The one exit: what is counted here is what happened.
@@ -193,7 +231,7 @@ fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing) {
 }
 
 fn record(metrics: &Metrics, outgoing: &Outgoing, reason: Reason) {
-    metrics.record(&outgoing.counters, reason, outgoing.elapsed);
+    metrics.record(&outgoing.served.counters, reason, outgoing.elapsed);
     if outgoing.locks {
         metrics.lockouts.inc();
     }

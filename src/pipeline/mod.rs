@@ -18,7 +18,7 @@
 
 mod case;
 pub mod drive;
-mod evidence;
+pub mod evidence;
 
 pub use case::{Case, Finished, Outgoing};
 
@@ -40,8 +40,8 @@ use crate::radius::{
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
-    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Renewal, Seen,
-    TimeGuard, Use, admission, duplicates,
+    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen, TimeGuard,
+    Use, admission, duplicates, renewal,
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
@@ -66,32 +66,63 @@ pub struct Settings {
     pub clients: Clients,
     /// More attributes than this make a packet suspicious (200).
     pub attributes_max: usize,
-    /// Failures of one end-user address within a minute after which it is refused without counting against the user.
-    pub source_failures_max: u32,
-    /// The counters of each client, by its number.
-    counters: Vec<Arc<ClientMetrics>>,
+    /// What goes on for each client over reloads, by its number in `clients`.
+    served: Vec<Arc<Served>>,
 }
 
-/// See [`Settings::source_failures_max`]: more than any one person mistypes in a minute.
+/// What stays with a client of one name over all reloads.
+pub struct Served {
+    /// Its share of every bounded table.
+    pub slot: u16,
+    /// Its counters.
+    pub counters: ClientMetrics,
+}
+
+/// How many clients there may be in the life of one process: every bounded table has a share for each.
+pub const CLIENTS_MAX: u16 = 1024;
+
+/// Failures of one end-user address within a minute after which it is refused without counting against the users it
+/// names: more than any one person mistypes.
 pub const SOURCE_FAILURES_MAX: u32 = 20;
 
 impl Settings {
-    /// The settings for these clients.
+    /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
     ///
     /// # Errors
-    /// Those of [`Metrics::client`], which has none in practice.
+    /// [`TooManyClients`], or those of [`Metrics::client`], which has none in practice.
     pub fn new(
         clients: Clients,
         attributes_max: usize,
-        source_failures_max: u32,
         metrics: &Metrics,
-    ) -> Result<Settings, prometheus::Error> {
-        let mut counters = Vec::new();
+        before: Option<&Settings>,
+    ) -> Result<Settings, SettingsError> {
+        let known = before.map(|before| before.served.as_slice()).unwrap_or_default();
+        let mut next = known.iter().map(|served| served.slot.saturating_add(1)).max().unwrap_or(0);
+        let mut served = Vec::new();
         for client in clients.iter() {
-            counters.push(Arc::new(metrics.client(&client.name)?));
+            if let Some(same) = known.iter().find(|served| *served.counters.name() == client.name) {
+                served.push(Arc::clone(same));
+                continue;
+            }
+            if next >= CLIENTS_MAX {
+                return Err(SettingsError::TooManyClients);
+            }
+            served.push(Arc::new(Served { slot: next, counters: metrics.client(&client.name)? }));
+            next = next.saturating_add(1);
         }
-        Ok(Settings { clients, attributes_max, source_failures_max, counters })
+        Ok(Settings { clients, attributes_max, served })
     }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// More than [`CLIENTS_MAX`] names since the process started.
+    #[error("more than 1024 different clients since the start; restart the daemon")]
+    TooManyClients,
+    /// Our own counters contradict each other.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// The memory that the pipeline works on.
@@ -174,13 +205,13 @@ impl Pipeline {
             return self.dropped(stranger, reason);
         }
         let client = settings.clients.find(arrival.from.peer.ip());
-        let Some((client, counters)) =
-            client.and_then(|client| Some((client, settings.counters.get(usize::from(client.number))?)))
+        let Some((client, served)) =
+            client.and_then(|client| Some((client, settings.served.get(usize::from(client.number))?)))
         else {
             return self.dropped(stranger, Reason::ClientUnknown);
         };
-        self.receive(&settings, client, counters, arrival)
-            .unwrap_or_else(|reason| self.dropped(counters, reason))
+        self.receive(&settings, client, served, arrival)
+            .unwrap_or_else(|reason| self.dropped(&served.counters, reason))
     }
 
     /// The directory has answered, or could not.
@@ -195,12 +226,13 @@ impl Pipeline {
                 self.judge(case, known)
             }
             Answer::Password(Ok(answer)) => self.settle(case, answer, now),
-            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => {
-                self.give_up(&mut case, match unavailable {
+            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => self.give_up(
+                &mut case,
+                match unavailable {
                     Unavailable::Unreachable => Reason::DirectoryUnreachable,
                     Unavailable::TooLate => Reason::DirectoryTooLate,
-                })
-            }
+                },
+            ),
         }
     }
 
@@ -209,7 +241,7 @@ impl Pipeline {
         &self,
         settings: &Settings,
         client: &Arc<Client>,
-        counters: &Arc<ClientMetrics>,
+        served: &Arc<Served>,
         arrival: &Arrival<'_>,
     ) -> Result<Step, Reason> {
         let source = arrival.from.peer.ip();
@@ -218,9 +250,9 @@ impl Pipeline {
         let request = Request::receive(packet, &client.secrets, &client.signature, pinned)?;
         let to = ReplyTo::new(&request)?;
         if request.kind == Kind::StatusServer {
-            return self.answer_status_server(client, counters, arrival, &to);
+            return self.answer_status_server(client, &served.counters, arrival, &to);
         }
-        let place = self.tables.admission.enter(client.number).map_err(|refused| match refused {
+        let place = self.tables.admission.enter(served.slot).map_err(|refused| match refused {
             admission::Refused::Share => Reason::ClientShare,
             admission::Refused::Full => Reason::Overload,
         })?;
@@ -230,29 +262,29 @@ impl Pipeline {
             peer: arrival.from.peer,
             socket: arrival.from.socket.0,
             identifier: to.identifier(),
-            client: client.number,
+            client: served.slot,
         };
         let duplicates = &self.tables.passing.duplicates;
         match duplicates.enter(key, to.authenticator(), request.packet.octets(), id, arrival.at.mono) {
             Seen::Never => {}
             Seen::Answered(reply) => {
-                self.metrics.duplicate(counters);
+                self.metrics.duplicate(&served.counters);
                 return Ok(Step::Resend(arrival.from, reply));
             }
             Seen::InFlight => return Err(Reason::DuplicateInFlight),
             Seen::Differs => return Err(Reason::DuplicateDiffers),
             Seen::Full => return Err(Reason::TableFull),
         }
-        let mut case = Case::new(id, client, counters, to, arrival, key, place, self.tables.clone());
+        let mut case = Case::new(id, client, served, to, arrival, key, place, self.tables.clone());
         if let Signature::Verified(which) = request.signature {
             case.signed = true;
-            counters.secret.at(secret_used(which)).inc();
+            served.counters.secret.at(secret_used(which)).inc();
             if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
                 case.mark(Mark::Pin(source));
             }
         }
         match request.credential(&client.secrets) {
-            Ok(credential) => self.take_up(settings, case, &request, credential),
+            Ok(credential) => self.take_up(case, &request, credential),
             Err(reason) if reason.verdict() == Verdict::Drop => Err(reason),
             Err(reason) => {
                 case.user_name = request.user_name();
@@ -264,7 +296,6 @@ impl Pipeline {
     /// Everything that was sent is in order: what does it ask for, and may this source ask at all?
     fn take_up(
         &self,
-        settings: &Settings,
         mut case: Box<Case>,
         request: &Request<'_>,
         credential: Credential<'_>,
@@ -298,15 +329,13 @@ impl Pipeline {
             }
         }
         if let Some(state) = credential.state {
-            let taken =
-                self.tables.passing.challenges.take(state, case.client.number, user, case.at.mono);
+            let taken = self.tables.passing.challenges.take(state, case.served.slot, user, case.at.mono);
             let Some((state, challenge)) = taken else {
                 return Ok(self.reject(case, Refusal::free(Reason::ChallengeUnknown)));
             };
             case.first_step = Some((state, challenge.password));
         }
         case.user_hash = user;
-        case.throttle = settings.source_failures_max;
         if self.is_throttled(&case) {
             return Ok(self.reject(case, Refusal::free(Reason::Throttled)));
         }
@@ -339,11 +368,8 @@ impl Pipeline {
         };
         // Borrowed by the decision; given back to the case once there is one.
         let first_step = case.first_step.take();
-        let pasts: ArrayVec<_, TOKENS_MAX> = tokens_of(&user)
-            .iter()
-            .take(TOKENS_MAX)
-            .map(|token| self.tables.durable.tokens.past(token.id, token.imprint, renewal(token)))
-            .collect();
+        let pasts: ArrayVec<_, TOKENS_MAX> =
+            tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {
             profile: &case.client.profile,
             requirement: case.requirement,
@@ -485,7 +511,7 @@ impl Pipeline {
         let client = Arc::clone(&case.client);
         let lifetime = client.profile.challenge_lifetime.duration();
         let opened = self.tables.passing.challenges.open(Challenge {
-            client: client.number,
+            client: case.served.slot,
             user: case.user_hash,
             password,
             expires: case.at.mono.plus(lifetime),
@@ -500,12 +526,8 @@ impl Pipeline {
     }
 
     fn refuse_stranger(&self, case: Box<Case>, reason: Reason) -> Step {
-        let decision = refuse_stranger(
-            &case.client.profile,
-            case.requirement,
-            stage(case.first_step.as_ref()),
-            reason,
-        );
+        let decision =
+            refuse_stranger(&case.client.profile, case.requirement, stage(case.first_step.as_ref()), reason);
         match decision {
             Decision::Challenge(refusal) => self.challenge(case, refusal),
             _ => self.reject(case, Refusal { counts: Counts::Failure, ..Refusal::free(reason) }),
@@ -524,15 +546,14 @@ impl Pipeline {
         let Some(user) = case.user.clone() else { return };
         // Nobody can be locked out by packets that anybody could have sent (SEC-17).
         if !case.signed {
-            return self.tables.passing.sources.fail((case.client.number, user.id), case.at.mono);
+            return self.tables.passing.sources.fail((case.served.slot, user.id), case.at.mono);
         }
         let rules = Rules {
             max_failures: case.client.profile.max_failures.count(),
             length: case.client.profile.lock.duration(),
         };
         let credential = case.credential_for_fingerprint();
-        let counted =
-            self.tables.durable.users.fail(user.id, rules, credential, case.at.wall, case.at.mono);
+        let counted = self.tables.durable.users.fail(user.id, rules, credential, case.at.wall, case.at.mono);
         let Counted::Now(mark, failure) = counted else { return };
         case.mark(Mark::User(mark));
         case.locks = failure == Failure::Locks;
@@ -545,10 +566,10 @@ impl Pipeline {
     fn is_throttled(&self, case: &Case) -> bool {
         let sources = &self.tables.passing.sources;
         let user = case.user.as_ref().filter(|_| !case.signed);
-        case.source().is_some_and(|source| sources.is_throttled(source, case.throttle, case.at.mono))
+        case.source().is_some_and(|source| sources.is_throttled(source, SOURCE_FAILURES_MAX, case.at.mono))
             || user.is_some_and(|user| {
                 let limit = u32::from(case.client.profile.max_failures.count());
-                sources.is_throttled((case.client.number, user.id), limit, case.at.mono)
+                sources.is_throttled((case.served.slot, user.id), limit, case.at.mono)
             })
     }
 
@@ -556,7 +577,7 @@ impl Pipeline {
     fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
         match case.finish(reason, content) {
             Ok(finished) => Step::Done(Box::new(finished)),
-            Err((counters, reason)) => self.dropped(&counters, reason),
+            Err((served, reason)) => self.dropped(&served.counters, reason),
         }
     }
 
@@ -610,13 +631,6 @@ fn secret_used(which: WhichSecret) -> SecretUsed {
     }
 }
 
-fn renewal(token: &Token) -> Renewal {
-    match token.parameters.moving {
-        Moving::Time { .. } => Renewal::KeepsStep,
-        Moving::Counter { .. } => Renewal::RestartsCounter,
-    }
-}
-
 /// Budgets for what is useful but not worth much work: two counters per second of monotonic time.
 #[derive(Default)]
 struct Hints {
@@ -640,7 +654,6 @@ impl Hints {
     fn clock_hint(&self, now: Moment) -> ClockHint {
         if self.clock.take(CLOCK_HINTS_PER_SECOND, now) { ClockHint::Look } else { ClockHint::Skip }
     }
-
 }
 
 impl Budget {

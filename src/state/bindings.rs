@@ -112,6 +112,14 @@ impl Bindings {
         }
     }
 
+    /// The first thing that `wanted` finds among all users: for operators, not for requests.
+    pub fn find<T>(&self, mut wanted: impl FnMut(&User) -> Option<T>) -> Option<T> {
+        self.names.iter().find_map(|named| match named.value() {
+            Named::One(user) => wanted(user),
+            Named::Several(users) => users.iter().find_map(|user| wanted(user)),
+        })
+    }
+
     /// Puts a user in, found by `names`; replaces what was known of the entry.
     pub fn put(&self, user: User, names: &[impl AsRef<str>], now: Mono) -> Arc<User> {
         let user = Arc::new(user);

@@ -25,6 +25,9 @@ pub struct Key {
     pub client: u16,
 }
 
+/// The most requests remembered for one client: 30 s at 8,700 a second when each has its own port and Identifier.
+pub const SHARE: usize = 262_144;
+
 /// The requests of the last half minute, and their replies.
 pub struct Duplicates {
     entries: DashMap<Key, Entry, RandomState>,

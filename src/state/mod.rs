@@ -28,6 +28,9 @@ pub use tokens::{Claimed, Renewal, Tokens, Use};
 pub use users::{Counted, Users};
 
 use crate::clock::{Moment, Wall};
+use crate::otp::{self, Moving, Step};
+use crate::tokens::{Past, Token};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The tables that survive a restart: what the journal is replayed into and snapshots are taken of.
 #[derive(Default)]
@@ -38,9 +41,35 @@ pub struct Durable {
     pub tokens: Tokens,
     /// Sources that must sign.
     pub pins: Pins,
+    /// Seconds since 1970 up to which marks may have been lost; 0 if none were.
+    lost_until: AtomicU64,
 }
 
 impl Durable {
+    /// Marks up to this time may have been lost (a journal was recovered, or a backup restored): every code of a step
+    /// that begins before it counts as used, and every counter code until its token is synchronised anew.
+    pub fn refuse_until(&self, until: Wall) {
+        self.lost_until.fetch_max(until.seconds(), Ordering::Relaxed);
+    }
+
+    /// What is remembered of a token, with what may have been forgotten counted as used.
+    pub fn past(&self, token: &Token) -> Past {
+        let past = self.tokens.past(token.id, token.imprint, renewal(token));
+        let lost_until = self.lost_until.load(Ordering::Relaxed);
+        if lost_until == 0 {
+            return past;
+        }
+        let used = match token.parameters.moving {
+            Moving::Time { period } => {
+                let window = u64::from(token.parameters.window.forward());
+                Step(otp::step_at(Wall::from_seconds(lost_until), period).0.saturating_add(window))
+            }
+            Moving::Counter { .. } if past.last.is_none() => Step(u64::MAX),
+            Moving::Counter { .. } => return past,
+        };
+        Past { last: past.last.max(Some(used)), ..past }
+    }
+
     /// Takes over one mark from the journal; marks may come in any order and number.
     pub fn replay(&self, mark: &Mark) {
         match mark {
@@ -79,5 +108,13 @@ impl Passing {
         self.duplicates.sweep(now.mono);
         self.challenges.sweep(now.mono);
         self.sources.sweep(now.mono);
+    }
+}
+
+/// What a new key means for a token's last step.
+pub fn renewal(token: &Token) -> Renewal {
+    match token.parameters.moving {
+        Moving::Time { .. } => Renewal::KeepsStep,
+        Moving::Counter { .. } => Renewal::RestartsCounter,
     }
 }

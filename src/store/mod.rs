@@ -1,1 +1,256 @@
-//! What survives a crash: the journal of marks.
+//! What survives a crash: an append-only journal of marks and evidence, kept short by snapshots.
+//!
+//! ```text
+//! workers ── stage ──▶ queue ──▶ committer: one run, one sync ──▶ on_batch: evidence to the audit file, replies leave
+//!                                    │                   └─ failed ─▶ nothing of the run leaves; probe until proven good
+//!                                    └─ enough written ─▶ snapshot thread: walks the tables, then old segments go
+//! ```
+//!
+//! An entry counts when its run is on disk, and only then does its answer leave (`sync`). While the disk works, new
+//! entries gather, so that batches grow under load and one sync carries them all. A write or sync that failed is
+//! never repeated as if it had worked: the pages may be gone. The store begins a new segment and writes everything in
+//! memory down anew instead.
+
+mod committer;
+pub mod disk;
+mod error;
+pub mod figures;
+pub mod files;
+pub mod offline;
+mod opening;
+mod record;
+mod recovery;
+mod segment;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod simulated;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use disk::{Disk, Operation, Trouble};
+pub use error::{Damage, DamageKind, Error};
+pub use figures::Figures;
+pub use files::Files;
+pub use opening::{Opened, Recovered, open, open_on};
+pub use recovery::Torn;
+
+use crate::state::{Mark, Marks};
+use committer::{Committer, Message};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The version of the files; another one is refused, never guessed.
+pub const FORMAT: u32 = 1;
+
+/// Entries that may wait for the committer: at 100,000 a second a disk may stall for 80 ms before anything is dropped.
+pub const QUEUE: usize = 8192;
+/// Octets of a segment: reserved at once, so that a full disk shows early and a sync has no metadata to write.
+pub const SEGMENT_OCTETS: u64 = 16 * 1024 * 1024;
+/// Octets of journal after which a snapshot is taken: what a start has to read beside it.
+pub const SNAPSHOT_EVERY: u64 = 64 * 1024 * 1024;
+/// The promise of `relaxed`: on disk within this time.
+pub const RELAXED_SYNC: Duration = Duration::from_secs(1);
+/// How often a failed disk is tried, and how often an idle one is looked at.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// What the store needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The state directory; made if it does not exist.
+    pub directory: PathBuf,
+    /// When an answer may leave.
+    pub durability: Durability,
+    /// How many entries may wait; see [`QUEUE`].
+    pub queue: usize,
+    /// See [`SEGMENT_OCTETS`].
+    pub segment_octets: u64,
+    /// See [`SNAPSHOT_EVERY`].
+    pub snapshot_every: u64,
+    /// See [`PROBE_EVERY`].
+    pub probe_every: Duration,
+}
+
+impl Settings {
+    /// The defaults for a directory.
+    pub fn new(directory: impl Into<PathBuf>) -> Settings {
+        Settings {
+            directory: directory.into(),
+            durability: Durability::Sync,
+            queue: QUEUE,
+            segment_octets: SEGMENT_OCTETS,
+            snapshot_every: SNAPSHOT_EVERY,
+            probe_every: PROBE_EVERY,
+        }
+    }
+}
+
+/// When an answer may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When its mark is on disk.
+    #[default]
+    Sync,
+    /// When its mark is written; on disk within [`RELAXED_SYNC`]. A crash of the process loses nothing, of the
+    /// machine the last second.
+    Relaxed,
+    /// At once; written soon after and never synced. A crash loses what was not written.
+    Memory,
+}
+
+/// One decision: what must be on disk before `release` may be let go.
+#[derive(Debug)]
+pub struct Staged<R> {
+    /// What changed in the tables, which have it already.
+    pub marks: Marks,
+    /// A line of evidence, see [`crate::audit`]; absent for what needs none.
+    pub evidence: Option<Box<[u8]>>,
+    /// Whatever waits for this.
+    pub release: R,
+}
+
+/// What was decided together: handed to `on_batch` in the order it was staged.
+#[derive(Debug)]
+pub struct Batch<R> {
+    /// Whether the marks are as durable as was asked for. If not, no answer leaves.
+    pub outcome: Result<(), Trouble>,
+    /// The evidence with its sequence numbers; on a failure it must not reach the audit file.
+    pub evidence: Vec<(u64, Box<[u8]>)>,
+    /// What waited.
+    pub releases: Vec<R>,
+}
+
+/// Whether the disk works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// As far as is known.
+    Writing,
+    /// Nothing is accepted until it is proven good again.
+    Failed {
+        /// What failed.
+        why: Trouble,
+    },
+}
+
+/// Hands everything in the tables to its argument; called by the snapshot thread while requests go on.
+pub type Walk = dyn Fn(&mut dyn FnMut(Mark)) + Send + Sync;
+
+/// The running journal; shared by all workers.
+pub struct Store<R> {
+    queue: Sender<Message<R>>,
+    shared: Arc<Shared>,
+    /// Taken by whoever closes.
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the committer and everybody else know together.
+#[derive(Default)]
+struct Shared {
+    failed: AtomicBool,
+    why: Mutex<Option<Trouble>>,
+    evidence: AtomicU64,
+    figures: Figures,
+}
+
+impl Shared {
+    fn fail(&self, why: Trouble) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.failed.store(true, Ordering::Release);
+    }
+
+    fn heal(&self) {
+        self.failed.store(false, Ordering::Release);
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl<R: Send + 'static> Store<R> {
+    /// Starts the committer on an opened journal. `walk` hands out everything in the tables whenever a snapshot is
+    /// taken; `on_batch` is called by the committer for every batch, and must not wait for the store.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] if the system gives no thread.
+    pub fn start(
+        opened: Opened,
+        walk: impl Fn(&mut dyn FnMut(Mark)) + Send + Sync + 'static,
+        on_batch: impl FnMut(Batch<R>) + Send + 'static,
+    ) -> Result<Store<R>, Error> {
+        let (queue, staged) = crossbeam_channel::bounded(opened.settings.queue);
+        let shared = Arc::new(Shared::default());
+        shared.evidence.store(opened.evidence, Ordering::Relaxed);
+        let committer = Committer::new(opened, Arc::clone(&shared), Arc::new(walk), Box::new(on_batch));
+        let committer = spawn("journal", move || committer.serve(&staged))?;
+        Ok(Store { queue, shared, committer: Mutex::new(Some(committer)) })
+    }
+
+    /// Hands over a decision, or gives it back when the queue is full or the disk has failed ([`Store::health`] tells
+    /// which). Never waits.
+    #[expect(clippy::result_large_err, reason = "what is given back is what was handed over")]
+    pub fn stage(&self, staged: Staged<R>) -> Result<(), Staged<R>> {
+        if self.shared.failed.load(Ordering::Acquire) {
+            return Err(staged);
+        }
+        match self.queue.try_send(Message::Staged(staged)) {
+            Ok(()) => Ok(()),
+            Err(
+                TrySendError::Full(Message::Staged(staged))
+                | TrySendError::Disconnected(Message::Staged(staged)),
+            ) => Err(staged),
+            // Only what was sent comes back.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the disk works.
+    pub fn health(&self) -> Health {
+        if !self.shared.failed.load(Ordering::Acquire) {
+            return Health::Writing;
+        }
+        let why = self.shared.why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone().map_or(Health::Writing, |why| Health::Failed { why })
+    }
+
+    /// How many entries wait for the committer.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What has been counted since the start.
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// The audit file is durable up to this sequence: segments that hold nothing newer may go with the next snapshot.
+    pub fn evidence_durable(&self, sequence: u64) {
+        self.shared.evidence.fetch_max(sequence, Ordering::AcqRel);
+    }
+
+    /// Takes a snapshot now; the answer comes when it is durable. While one is being taken, or the disk has failed,
+    /// the channel closes without an answer. May wait for room in the queue, so never called by a worker.
+    pub fn snapshot(&self) -> Receiver<Result<(), Trouble>> {
+        let (done, answer) = crossbeam_channel::bounded(1);
+        let _ = self.queue.send(Message::Snapshot(done));
+        answer
+    }
+
+    /// Answers everything that was staged, makes it durable, and ends the committer. What is staged afterwards comes
+    /// back. Waits for the disk; a second call returns when the first is done.
+    pub fn close(&self) {
+        let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = committer.take() {
+            let _ = self.queue.send(Message::Close);
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Trouble> {
+    use disk::At as _;
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).at(Operation::Create, "a thread")
+}

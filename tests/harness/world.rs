@@ -2,7 +2,7 @@
 
 use super::daemon::{Daemon, write};
 use super::gateway::{Gateway, Reply, Request};
-use super::slapd::Slapd;
+use super::slapd::{self, Slapd};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -87,8 +87,8 @@ pub struct WorldBuilder {
     pub listen: String,
     /// `network` of the gateway's `[[radius.client]]`.
     pub network: &'static str,
-    /// Further entries of the directory, made before the daemon starts.
-    pub prepare: fn(&Slapd),
+    /// How slapd is set up; its LDIF comes after the people's.
+    pub slapd: slapd::Options,
 }
 
 impl Default for WorldBuilder {
@@ -111,7 +111,7 @@ impl Default for WorldBuilder {
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
             network: r#"["127.0.0.0/8", "::1/128"]"#,
-            prepare: |_| (),
+            slapd: slapd::Options { schema: vec![slapd::our_schema()], ..slapd::Options::default() },
         }
     }
 }
@@ -120,20 +120,94 @@ impl Default for WorldBuilder {
 pub fn person(name: &'static str, tokens: &[(u32, u32)]) -> Person {
     let seed = |at: usize, digits: u32, period: u32| Seed {
         serial: format!("SN-{name}-{at}"),
-        secret_hex: name
-            .bytes()
-            .cycle()
-            .take(19)
-            .chain([u8::try_from(at).unwrap()])
-            .fold(String::new(), |mut hex, octet| {
+        secret_hex: name.bytes().cycle().take(19).chain([u8::try_from(at).unwrap()]).fold(
+            String::new(),
+            |mut hex, octet| {
                 write!(hex, "{octet:02x}").unwrap();
                 hex
-            }),
+            },
+        ),
         digits,
         period,
     };
     let tokens = tokens.iter().enumerate().map(|(at, &(digits, period))| seed(at, digits, period)).collect();
     Person { name, tokens }
+}
+
+/// A user and the user's tokens as LDIF.
+pub fn person_ldif(person: &Person) -> String {
+    let dns: Vec<String> = person.tokens.iter().map(|token| slapd::token_dn(&token.serial)).collect();
+    let mut ldif =
+        slapd::user_ldif(slapd::User { uid: person.name, password: PASSWORD.as_bytes(), tokens: &[] });
+    ldif.truncate(ldif.trim_end().len());
+    let (totp, hotp): (Vec<_>, Vec<_>) =
+        person.tokens.iter().zip(&dns).partition(|(token, _)| token.period > 0);
+    for (class, attribute, tokens) in
+        [("oathTOTPUser", "oathTOTPToken", totp), ("oathHOTPUser", "oathHOTPToken", hotp)]
+    {
+        if !tokens.is_empty() {
+            write!(ldif, "\nobjectClass: {class}").unwrap();
+        }
+        for (_, dn) in tokens {
+            write!(ldif, "\n{attribute}: {dn}").unwrap();
+        }
+    }
+    ldif.push_str("\n\n");
+    for token in &person.tokens {
+        ldif.push_str(&token_ldif(token));
+    }
+    ldif
+}
+
+/// A token as LDIF; its parameters stand in an entry that all tokens of its kind share.
+pub fn token_ldif(token: &Seed) -> String {
+    let kind = if token.period > 0 { "TOTP" } else { "HOTP" };
+    let octets: Vec<u8> = (0..token.secret_hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&token.secret_hex[at..at + 2], 16).unwrap())
+        .collect();
+    format!(
+        "dn: {}\nobjectClass: device\nobjectClass: oath{kind}Token\ncn: {serial}\noathTokenSerialNumber: {serial}\n\
+         oathSecret:: {}\noath{kind}Params: {}\n\n",
+        slapd::token_dn(&token.serial),
+        slapd::base64(&octets),
+        params_dn(token),
+        serial = token.serial,
+    )
+}
+
+fn params_dn(token: &Seed) -> String {
+    format!("cn=d{}p{},ou=params,{}", token.digits, token.period, slapd::BASE)
+}
+
+fn params_ldif(people: &[Person]) -> String {
+    let mut ldif = String::new();
+    let mut written = std::collections::HashSet::new();
+    for token in people.iter().flat_map(|person| &person.tokens) {
+        if !written.insert((token.digits, token.period)) {
+            continue;
+        }
+        write!(
+            ldif,
+            "dn: {}\nobjectClass: device\ncn: d{digits}p{period}\noathOTPLength: {digits}\n\
+             oathHMACAlgorithm: 1.2.840.113549.2.7\n",
+            params_dn(token),
+            digits = token.digits,
+            period = token.period,
+        )
+        .unwrap();
+        if token.period > 0 {
+            let period = token.period;
+            write!(
+                ldif,
+                "objectClass: oathTOTPParams\noathTOTPTimeStepPeriod: {period}\noathTOTPTimeStepWindow: 1\n\n"
+            )
+            .unwrap();
+        } else {
+            ldif.push_str("objectClass: oathHOTPParams\noathHOTPLookAhead: 3\n\n");
+        }
+    }
+    ldif
 }
 
 impl World {
@@ -183,6 +257,14 @@ impl World {
         reply
     }
 
+    /// Gives a user another password, in any octets.
+    pub fn set_password(&self, name: &str, password: &str) {
+        let (dn, password) = (slapd::user_dn(name), slapd::base64(password.as_bytes()));
+        self.slapd.change(&format!(
+            "dn: {dn}\nchangetype: modify\nreplace: userPassword\nuserPassword:: {password}\n"
+        ));
+    }
+
     /// Another gateway on the same address and secret, with a port of its own.
     pub fn second_gateway(&self) -> Gateway {
         Gateway::new(self.daemon.radius[0], SECRET)
@@ -192,18 +274,13 @@ impl World {
 impl WorldBuilder {
     /// Starts slapd, writes the configuration, starts the daemon.
     pub fn open(self) -> World {
-        let slapd = Slapd::start();
-        for person in &self.people {
-            slapd.add_person(person.name, PASSWORD);
-            for token in &person.tokens {
-                slapd.add_token(person.name, token);
-            }
-        }
-        (self.prepare)(&slapd);
+        let ldif = self.people.iter().map(person_ldif).collect::<String>() + &params_ldif(&self.people);
+        let options = slapd::Options { ldif: ldif + &self.slapd.ldif, ..self.slapd.clone() };
+        let slapd = Slapd::start(&options);
         let directory = tempfile::tempdir().unwrap();
         let config = write(directory.path(), "sekisho.toml", &self.config(&slapd));
         write(directory.path(), "gateway.secret", SECRET);
-        write(directory.path(), "ldap.password", Slapd::SERVICE_PASSWORD);
+        write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
         let environment: Vec<(&str, &str)> =
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let daemon = Daemon::start_with(&config, &environment);
@@ -226,7 +303,7 @@ impl WorldBuilder {
             network,
             ..
         } = self;
-        let (url, base, bind_dn) = (slapd.url(), Slapd::BASE, Slapd::SERVICE_DN);
+        let (url, base, bind_dn) = (slapd.url(), slapd::BASE, slapd::SERVICE_DN);
         format!(
             r#"[radius]
 listen = {listen}

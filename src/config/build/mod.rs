@@ -1,0 +1,167 @@
+//! From the text as written to the settings as meant, or to everything that is wrong with it.
+
+mod client;
+mod directory;
+mod report;
+mod secret;
+mod service;
+
+pub use report::Report;
+
+use super::file;
+use super::problem::Key;
+use crate::policy::{Clients, Profile};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use directory::Directory;
+
+/// A configuration without a problem.
+pub struct Settings {
+    /// The RADIUS server.
+    pub radius: Radius,
+    /// Who may ask.
+    pub clients: Clients,
+    /// The service profiles, by name.
+    pub profiles: Vec<Arc<Profile>>,
+    /// Where users and tokens live.
+    pub directory: Directory,
+    /// What survives a restart.
+    pub state: State,
+    /// Metrics and health.
+    pub http: Http,
+    /// The operator's socket.
+    pub admin: Admin,
+    /// The evidence.
+    pub audit: Audit,
+    /// The log.
+    pub log: Log,
+}
+
+/// `[radius]` without its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Radius {
+    /// UDP addresses, at least one, each once.
+    pub listen: Vec<SocketAddr>,
+    /// How long replies are kept, at least: 5 s to 11 min, and never shorter than a client repeats itself.
+    pub reply_cache_lifetime: Duration,
+    /// The most attributes a packet may have: 16 to 2038.
+    pub attributes_max: usize,
+    /// The most requests in flight: 16 to 65536.
+    pub in_flight_max: usize,
+    /// Threads that judge, 1 to 256; `None` for as many as processors.
+    pub workers: Option<usize>,
+}
+
+/// `[state]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The folder.
+    pub directory: PathBuf,
+    /// When a mark is on disk.
+    pub durability: file::Durability,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Loopback, unless cleartext was allowed.
+    pub listen: SocketAddr,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The socket.
+    pub socket: PathBuf,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The file.
+    pub file: PathBuf,
+    /// What happens when it cannot be written.
+    pub on_failure: file::OnFailure,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: file::LogFormat,
+    /// The least that is logged.
+    pub level: file::LogLevel,
+}
+
+/// Builds everything, and reports everything that is wrong. `None` if any of it is an error.
+pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
+    let radius = radius(root.radius.as_ref()?, report);
+    let profiles = service::profiles(root.service.as_ref(), report);
+    let clients = client::clients(root.radius.as_ref()?, &radius, &profiles, report);
+    let directory = directory::directory(root.directory.as_ref()?, report);
+    let (state, audit, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
+    let settings = Settings {
+        state: State {
+            directory: report.path(&Key::of(&["state", "directory"]), state.directory.as_ref()?),
+            durability: state.durability?,
+        },
+        http: http(root.http.as_ref()?, report)?,
+        admin: Admin {
+            socket: report.path(&Key::of(&["admin", "socket"]), root.admin.as_ref()?.socket.as_ref()?),
+        },
+        audit: Audit {
+            file: report.path(&Key::of(&["audit", "file"]), audit.file.as_ref()?),
+            on_failure: audit.on_failure?,
+        },
+        log: Log { format: log.format?, level: log.level? },
+        radius,
+        clients: clients?,
+        profiles,
+        directory: directory?,
+    };
+    report.is_clean().then_some(settings)
+}
+
+fn radius(written: &file::Radius, report: &mut Report<'_>) -> Radius {
+    let at = Key::of(&["radius"]);
+    let listen: Vec<SocketAddr> =
+        written.listen.iter().flat_map(|listen| listen.0.iter().map(|listen| listen.0)).collect();
+    if listen.is_empty() {
+        report.refuse(
+            &at.name("listen"),
+            "there is no address to listen on",
+            r#"write ["0.0.0.0:1812", "[::]:1812"]"#,
+        );
+    }
+    for (index, address) in listen.iter().enumerate() {
+        if address.port() != 0 && listen.iter().take(index).any(|earlier| earlier == address) {
+            report.refuse(&at.name("listen"), format!("{address} is there twice"), "leave one of them");
+        }
+    }
+    Radius {
+        listen,
+        reply_cache_lifetime: report.length(
+            &at.name("reply-cache-lifetime"),
+            written.reply_cache_lifetime,
+            Duration::from_secs(5)..=Duration::from_secs(660),
+        ),
+        attributes_max: report.number(&at.name("attributes-max"), written.attributes_max, 16..=2038),
+        in_flight_max: report.number(&at.name("in-flight-max"), written.in_flight_max, 16..=65_536),
+        workers: written.workers.map(|workers| report.number(&at.name("workers"), Some(workers), 1..=256)),
+    }
+}
+
+fn http(written: &file::Http, report: &mut Report<'_>) -> Option<Http> {
+    let listen = written.listen?.0;
+    if !listen.ip().is_loopback() && written.allow_cleartext != Some(true) {
+        report.refuse(
+            &Key::of(&["http", "listen"]),
+            "HTTP has no TLS here, and this address is not loopback",
+            "listen on 127.0.0.1 or [::1], or set http.allow-cleartext = true if the network is trusted",
+        );
+    }
+    Some(Http { listen })
+}

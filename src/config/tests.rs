@@ -1,0 +1,1 @@
+//! Whole configurations: samples, bad ones, and what is printed of them.

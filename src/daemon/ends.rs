@@ -1,0 +1,145 @@
+//! What a running daemon does about signals: drain and end, or reload, or keep the old configuration and say so.
+
+use super::start::Running;
+use super::systemd::{self, Phase};
+use crate::config::{self, Inputs, Settings};
+use crate::metrics::Attempt;
+use crate::pipeline;
+use crate::store::Health;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As asked; everything that was judged has left or was dropped, and the journal is whole.
+    Clean,
+    /// A long-lived thread ended by itself, or the journal could not be closed.
+    Broken,
+}
+
+/// How long requests that are being judged, and rejects that wait for their time, may take to leave.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM or SIGINT; SIGHUP reloads `config`.
+///
+/// # Errors
+/// If the system gives no signals.
+pub fn run(mut running: Running, config: Option<&Path>) -> std::io::Result<Ending> {
+    let (mut terminate, mut interrupt, mut hangup) = running.runtime.block_on(async {
+        let install = |kind| -> std::io::Result<Signal> { signal(kind) };
+        std::io::Result::Ok((
+            install(SignalKind::terminate())?,
+            install(SignalKind::interrupt())?,
+            install(SignalKind::hangup())?,
+        ))
+    })?;
+    let watchdog = watch(&running);
+    systemd::notify(Phase::Ready, "answering");
+    loop {
+        let reload = running.runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => false,
+                _ = hangup.recv() => true,
+            }
+        });
+        if !reload {
+            break;
+        }
+        reload_from(&mut running, config);
+    }
+    systemd::notify(Phase::Stopping, "finishing what is being judged");
+    Ok(end(running, watchdog))
+}
+
+/// Feeds systemd's watchdog for as long as every worker moves.
+fn watch(running: &Running) -> Option<std::thread::JoinHandle<()>> {
+    let within = systemd::watchdog()?;
+    let (stop, stuck) = (running.workers.stop().clone(), running.workers.stuck());
+    std::thread::Builder::new()
+        .name("watchdog".into())
+        .spawn(move || systemd::feed_watchdog(within, &stop, stuck))
+        .ok()
+}
+
+/// Builds the new configuration whole and then swaps it in, or keeps the old one.
+fn reload_from(running: &mut Running, config: Option<&Path>) {
+    let Some(path) = config else {
+        tracing::warn!(event = "reload", "there is no configuration file to read again");
+        return;
+    };
+    systemd::notify(Phase::Reloading, "reading the configuration again");
+    let loaded = config::load(&Inputs::of_process(path));
+    for problem in loaded.warnings() {
+        tracing::warn!(event = "configuration", "{problem}");
+    }
+    for problem in loaded.errors() {
+        tracing::error!(event = "configuration", "{problem}");
+    }
+    let result = loaded.settings.map_or(Attempt::Failed, |settings| swap(running, settings));
+    if let Err(error) = running.audit.reopen() {
+        tracing::error!(event = "audit-reopen", %error);
+    }
+    running.metrics.config_reloads.at(result).inc();
+    let said = match result {
+        Attempt::Succeeded => "answering; the new configuration is in force",
+        Attempt::Failed => "answering; the new configuration has problems, the old one stays in force",
+    };
+    match result {
+        Attempt::Succeeded => tracing::info!(event = "reloaded", "{said}"),
+        Attempt::Failed => tracing::error!(event = "reload-refused", "{said}"),
+    }
+    systemd::notify(Phase::Ready, said);
+}
+
+fn swap(running: &Running, settings: Settings) -> Attempt {
+    let pipeline = running.drive.pipeline();
+    let before = pipeline.settings();
+    let attributes_max = settings.radius.attributes_max;
+    match pipeline::Settings::new(settings.clients, attributes_max, &running.metrics, Some(&before)) {
+        Ok(judged_by) => {
+            pipeline.reload(judged_by);
+            Attempt::Succeeded
+        }
+        Err(error) => {
+            tracing::error!(event = "reload", %error);
+            Attempt::Failed
+        }
+    }
+}
+
+/// Nothing new is taken; what is being judged ends or is dropped; the journal is written out; then everything stops.
+fn end(mut running: Running, watchdog: Option<std::thread::JoinHandle<()>>) -> Ending {
+    tracing::info!(event = "stopping");
+    running.drive.drain();
+    running.workers.end();
+    let admission = Arc::clone(&running.drive.pipeline().tables().admission);
+    running.runtime.block_on(async {
+        let empty = async {
+            while admission.in_flight() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // What is not judged by then is dropped: nobody was answered and nothing used up.
+        let _ = tokio::time::timeout(DRAIN, empty).await;
+    });
+    if let Some(stop) = running.http_stop.take() {
+        let _ = stop.send(());
+    }
+    running.runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Some(watchdog) = watchdog {
+        let _ = watchdog.join();
+    }
+    let _ = std::fs::remove_file(&running.admin_socket);
+    running.drive.store().close();
+    let healthy = running.drive.store().health() == Health::Writing;
+    drop(running.drive);
+    if let Some(hold) = Arc::into_inner(running.hold) {
+        hold.finish(Duration::ZERO);
+    }
+    tracing::info!(event = "stopped", journal_whole = healthy);
+    if healthy { Ending::Clean } else { Ending::Broken }
+}

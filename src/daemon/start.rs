@@ -1,0 +1,218 @@
+//! From settings to a running daemon, in the one order that keeps all promises.
+
+use super::workers::Workers;
+use super::{gauges, systemd};
+use crate::admin::{operations::Operations, socket};
+use crate::audit::{self, Audit};
+use crate::clock::{self, Moment};
+use crate::config::{self, Settings};
+use crate::directory;
+use crate::http;
+use crate::listen::{BindError, Hold, Sockets, Stop};
+use crate::metrics::Metrics;
+use crate::pipeline::drive::{self, Drive, Release};
+use crate::pipeline::{self, Outgoing, Pipeline, Tables};
+use crate::secret::Secret;
+use crate::state::{
+    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Sources, TimeGuard, duplicates,
+};
+use crate::store::{self, Recovered, Store};
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+/// A daemon that answers. Ends by [`super::run`].
+pub struct Running {
+    /// Addresses that RADIUS is answered on.
+    pub radius: Vec<SocketAddr>,
+    /// The address of metrics and health.
+    pub http: SocketAddr,
+    pub(super) runtime: Runtime,
+    pub(super) drive: Arc<Drive>,
+    pub(super) workers: Workers,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) hold: Arc<Hold<Outgoing>>,
+    pub(super) http_stop: Option<oneshot::Sender<()>>,
+    pub(super) not_ready: NotReady,
+    pub(super) admin_socket: PathBuf,
+}
+
+/// Says what keeps the daemon from being ready; empty when it is.
+pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Why the daemon does not start, and whose doing it is.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// The HTTP address cannot be listened on.
+    #[error("cannot listen on [http] listen = {0}: {1}")]
+    Http(SocketAddr, std::io::Error),
+    /// The admin socket cannot be made.
+    #[error("cannot make the admin socket {0}: {1}")]
+    Admin(PathBuf, std::io::Error),
+    /// The directory refuses us.
+    #[error("the directory cannot be used: {0}")]
+    Directory(#[from] directory::StartError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The audit file cannot be used.
+    #[error("the audit file cannot be used: {0}")]
+    Audit(#[from] audit::Error),
+    /// The system gives no thread, no randomness or no socket.
+    #[error("the system refuses: {0}")]
+    System(#[from] std::io::Error),
+    /// Our own counters contradict each other.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// More clients than there can be.
+    #[error(transparent)]
+    Clients(#[from] pipeline::SettingsError),
+}
+
+/// Delayed rejects that may wait at once.
+const HOLD_MAX: usize = 65_536;
+
+/// How long the directory may take to be read for the first time before the start is given up.
+const FIRST_READ: Duration = Duration::from_secs(60);
+
+/// Starts everything. When it returns, requests are answered.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left behind but an empty journal.
+pub fn start(settings: Settings) -> Result<Running, StartError> {
+    if let Err(error) = systemd::forbid_core_dumps() {
+        tracing::warn!(event = "core-dumps", %error, "core dumps could not be forbidden");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("edge").build()?;
+    let metrics = Arc::new(Metrics::new()?);
+
+    // Sockets first: an address in use must be found before the journal is touched.
+    let mut sockets = Sockets::new();
+    let mut radius = Vec::new();
+    let workers = workers_per_address(&settings);
+    for address in &settings.radius.listen {
+        radius.push(sockets.bind(*address, workers)?);
+    }
+    let http_listener = runtime
+        .block_on(tokio::net::TcpListener::bind(settings.http.listen))
+        .map_err(|error| StartError::Http(settings.http.listen, error))?;
+    let http_address = http_listener.local_addr()?;
+    let outbound = sockets.outbound();
+
+    // Then the memory: what was used up before this start stays used up.
+    let now = clock::now();
+    let durable = Arc::new(Durable::default());
+    let (audit, audited) = Audit::open(&settings.audit)?;
+    let audit = Arc::new(audit);
+    let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
+    let mut release =
+        Release::new(Arc::clone(&audit), Arc::clone(&hold), outbound.clone(), Arc::clone(&metrics));
+    let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
+    tell_recovery(&recovered);
+    audit.append(&recovered.evidence)?;
+    if let Some(until) = recovered.refuse {
+        durable.refuse_until(until);
+    }
+    let time_guard = Arc::new(TimeGuard::new(now, recovered.highest));
+    let walked = Arc::clone(&durable);
+    let store = Store::start(
+        opened,
+        move |sink| walked.each_mark(clock::now().wall, sink),
+        move |batch| release.batch(batch),
+    )?;
+
+    // Then the directory, whose first whole reading is waited for.
+    let bindings = Arc::new(Bindings::new(settings.directory.scope()));
+    let directory = runtime.block_on(directory::open(
+        settings.directory,
+        Arc::clone(&bindings),
+        gauges::directory_events(&metrics),
+        FIRST_READ,
+    ))?;
+
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
+    let clients_max = usize::from(pipeline::CLIENTS_MAX);
+    let tables = Tables {
+        durable,
+        passing: Arc::new(Passing {
+            duplicates: Duplicates::new(clients_max, duplicates::SHARE, settings.radius.reply_cache_lifetime),
+            challenges: Challenges::new(clients_max, Secret::new(key)),
+            sources: Sources::default(),
+        }),
+        bindings,
+        admission: Arc::new(Admission::new(clients_max, settings.radius.in_flight_max)),
+        time_guard,
+    };
+    let attributes_max = settings.radius.attributes_max;
+    let judged_by = pipeline::Settings::new(settings.clients, attributes_max, &metrics, None)?;
+    let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
+    let drive =
+        Drive::new(pipeline, directory, store, outbound, Arc::clone(&metrics), runtime.handle().clone());
+
+    let stop = Stop::new()?;
+    let workers = Workers::start(&sockets, &drive, &stop)?;
+    let not_ready = gauges::not_ready(&drive, &audit);
+    gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
+
+    let (http_stop, stopped) = oneshot::channel();
+    let routes = http::routes(http::State {
+        metrics: Arc::clone(&metrics),
+        readiness: gauges::readiness(&not_ready),
+        health: workers.health(),
+    });
+    runtime.spawn(http::serve(http_listener, routes, async { drop(stopped.await) }));
+
+    let admin_socket = settings.admin.socket;
+    let operations = Operations::new(Arc::clone(&drive), Arc::clone(&not_ready));
+    let listener = {
+        let _inside = runtime.enter();
+        socket::bind(&admin_socket).map_err(|error| StartError::Admin(admin_socket.clone(), error))?
+    };
+    runtime.spawn(socket::serve(listener, operations));
+
+    Ok(Running {
+        radius,
+        http: http_address,
+        runtime,
+        drive,
+        workers,
+        metrics,
+        audit,
+        hold,
+        http_stop: Some(http_stop),
+        not_ready,
+        admin_socket,
+    })
+}
+
+fn tell_recovery(recovered: &Recovered) {
+    if let Some(torn) = &recovered.torn {
+        tracing::warn!(event = "journal-torn", "{torn}; nothing that was answered is in it");
+    }
+    if let Some(until) = recovered.refuse {
+        let until = until.seconds();
+        tracing::warn!(event = "journal-recovered", until, "codes of steps before this time are refused");
+    }
+    tracing::info!(event = "journal-replayed", marks = recovered.marks, segments = recovered.segments);
+}
+
+/// One worker for each processor, but at least one for each address.
+fn workers_per_address(settings: &Settings) -> NonZeroU16 {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = settings.radius.workers.unwrap_or(processors);
+    u16::try_from(workers).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
+}
+
+/// Request ids never repeat: the start's second in the upper half, a count in the lower.
+fn first_request(now: Moment) -> u64 {
+    now.wall.seconds() << 32
+}

@@ -1,0 +1,82 @@
+//! The threads that receive, one for each socket, and the housekeeper; all of them watched.
+
+use crate::clock::{self, Mono};
+use crate::http::Health;
+use crate::listen::{self, Pulse, Sockets, Stop};
+use crate::pipeline::drive::Drive;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The long-lived threads of the daemon.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    pulses: Arc<[(String, Pulse)]>,
+    stop: Stop,
+}
+
+/// A thread that has not moved for this long is stuck: all of them beat at least once a second.
+pub const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// How often what has run out is removed from the tables.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+impl Workers {
+    /// Starts a worker for each socket and the housekeeper.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(sockets: &Sockets, drive: &Arc<Drive>, stop: &Stop) -> io::Result<Workers> {
+        let (mut threads, mut pulses) = (Vec::new(), Vec::new());
+        for socket in sockets.all() {
+            let (socket, drive, stop) = (socket.clone(), Arc::clone(drive), stop.clone());
+            let name = format!("worker-{}", socket.number().0);
+            let pulse = Pulse::new(clock::now().mono);
+            pulses.push((name.clone(), pulse.clone()));
+            threads.push(std::thread::Builder::new().name(name).spawn(move || {
+                listen::run(&socket, &stop, &pulse, |arrival| drive.arrive(&arrival));
+            })?);
+        }
+        let (drive, theirs) = (Arc::clone(drive), stop.clone());
+        let pulse = Pulse::new(clock::now().mono);
+        pulses.push(("housekeeper".into(), pulse.clone()));
+        threads.push(std::thread::Builder::new().name("housekeeper".into()).spawn(move || {
+            while !theirs.wait(HOUSEKEEPING) {
+                let now = clock::now();
+                drive.keep_house(now);
+                pulse.beat(now.mono);
+            }
+        })?);
+        Ok(Workers { threads, pulses: pulses.into(), stop: stop.clone() })
+    }
+
+    /// Names the threads that are stuck.
+    pub fn stuck(&self) -> impl Fn(Mono) -> Vec<String> + Send + Sync + use<> {
+        let pulses = Arc::clone(&self.pulses);
+        move |now| {
+            let stuck = pulses.iter().filter(|(_, pulse)| pulse.age(now) > STUCK_AFTER);
+            stuck.map(|(name, _)| name.clone()).collect()
+        }
+    }
+
+    /// The same for `/healthz`.
+    pub fn health(&self) -> Arc<dyn Fn() -> Health + Send + Sync> {
+        let stuck = self.stuck();
+        Arc::new(move || Health { stuck: stuck(clock::now().mono) })
+    }
+
+    /// The signal that ends them.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Ends all of them and waits for it.
+    pub fn end(self) {
+        self.stop.raise();
+        for thread in self.threads {
+            // A worker that panicked outside its handler has told the log already.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The real disk: one directory, with a lock file that keeps a second daemon out.
+
+use super::disk::{Disk, File};
+use rustix::fs::{FallocateFlags, FlockOperation};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// The file that is locked; it holds the number of the process that has it.
+pub const LOCK_FILE: &str = "lock";
+
+/// A directory of the file system, mode 0700, its files 0600: marks tell who logs in when.
+pub struct Files {
+    directory: PathBuf,
+    /// The lock of this process; nothing waits while it is held.
+    lock: Mutex<Option<std::fs::File>>,
+}
+
+struct Open {
+    file: std::fs::File,
+    path: PathBuf,
+}
+
+impl Files {
+    /// The directory at `path`, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Files {
+        Files { directory: path.into(), lock: Mutex::new(None) }
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+impl Disk for Files {
+    fn lock(&self) -> io::Result<()> {
+        let path = self.path(LOCK_FILE);
+        let mut held = self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(file) = held.as_ref()
+            && is_at(file, &path)?
+        {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let mut file = options().truncate(false).open(&path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut owner = String::new();
+                let known = file.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
+                let by =
+                    if known { format!("process {}", owner.trim()) } else { "another process".to_owned() };
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{by} is using it")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())?;
+        *held = Some(file);
+        Ok(())
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        std::fs::read_dir(&self.directory)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .filter(|name| !matches!(name, Ok(name) if name == LOCK_FILE))
+            .collect()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(std::fs::File::open(self.path(name))?))
+    }
+
+    fn create(&self, name: &str, size: u64) -> io::Result<Box<dyn File>> {
+        let path = self.path(name);
+        let file = options().truncate(true).open(&path)?;
+        if size > 0 {
+            // Not every file system can reserve room; there a full disk shows at a write instead of here.
+            match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(size)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Box::new(Open { file, path }))
+    }
+
+    fn modify(&self, name: &str) -> io::Result<Box<dyn File>> {
+        let path = self.path(name);
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(Box::new(Open { file, path }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        std::fs::File::open(&self.directory)?.sync_all()
+    }
+}
+
+impl File for Open {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.file)?)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn is_present(&self) -> io::Result<bool> {
+        is_at(&self.file, &self.path)
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).mode(0o600);
+    options
+}
+
+fn is_at(file: &std::fs::File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(found) => Ok((ours.dev(), ours.ino()) == (found.dev(), found.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

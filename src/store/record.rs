@@ -1,0 +1,360 @@
+//! The binary form of marks and of the runs they are written in.
+//!
+//! A *run* is everything that one write carries: the entries of one batch, under one checksum, because a crash tears
+//! the batch as a whole. All numbers are little-endian.
+//!
+//! ```text
+//! run    checksum u32 · length of entries u32 · count u32 · sequence of the first entry u64 · durable u64 · entries
+//! entry  number of marks u8 · length of evidence u32 · marks · evidence
+//! ```
+//!
+//! The checksum is CRC-32C over the segment's number and everything behind the checksum. `durable` is the last
+//! sequence that was known to be on disk when the run was written: a hole at or below it is damage, a hole above it is
+//! the end of an interrupted write.
+
+use crate::clock::Wall;
+use crate::identity::EntryId;
+use crate::lockout::{Lock, Lockout};
+use crate::otp::Step;
+use crate::state::{Mark, TokenMark, UserMark};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Octets of a run before its entries.
+pub const RUN_HEADER: usize = 28;
+
+const USER: u8 = 1;
+const TOKEN: u8 = 2;
+const PIN_V4: u8 = 3;
+const PIN_V6: u8 = 4;
+const CLOCK: u8 = 5;
+
+/// Appends the fixed form of a mark.
+pub fn put_mark(out: &mut Vec<u8>, mark: &Mark) {
+    match mark {
+        Mark::User(mark) => {
+            out.push(USER);
+            out.extend_from_slice(&mark.user.octets());
+            out.extend_from_slice(&mark.version.to_le_bytes());
+            out.extend_from_slice(&mark.lockout.failures.to_le_bytes());
+            let (kind, until) = match mark.lockout.lock {
+                Lock::Open => (0, 0),
+                Lock::Until(until) => (1, until.seconds()),
+                Lock::UntilReleased => (2, 0),
+            };
+            out.push(kind);
+            out.extend_from_slice(&until.to_le_bytes());
+        }
+        Mark::Token(mark) => {
+            out.push(TOKEN);
+            out.extend_from_slice(&mark.token.octets());
+            out.extend_from_slice(&mark.version.to_le_bytes());
+            out.push(u8::from(mark.last.is_some()));
+            out.extend_from_slice(&mark.last.unwrap_or_default().0.to_le_bytes());
+            out.extend_from_slice(&mark.drift.to_le_bytes());
+            out.extend_from_slice(&mark.failures.to_le_bytes());
+            out.extend_from_slice(&mark.imprint.to_le_bytes());
+        }
+        Mark::Pin(IpAddr::V4(source)) => {
+            out.push(PIN_V4);
+            out.extend_from_slice(&source.octets());
+        }
+        Mark::Pin(IpAddr::V6(source)) => {
+            out.push(PIN_V6);
+            out.extend_from_slice(&source.octets());
+        }
+        Mark::Clock(wall) => {
+            out.push(CLOCK);
+            out.extend_from_slice(&wall.seconds().to_le_bytes());
+            out.extend_from_slice(&wall.subsec_nanos().to_le_bytes());
+        }
+    }
+}
+
+/// Reads numbers and marks from the front of some octets; `None` where they end too early or make no sense.
+#[derive(Clone, Copy)]
+pub struct Cursor<'a>(pub &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    /// The next `N` octets.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    /// The next `len` octets.
+    pub fn octets(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// The next octet.
+    pub fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(u8::from_le_bytes)
+    }
+
+    /// The next four octets as a number.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// The next eight octets as a number.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn id(&mut self) -> Option<EntryId> {
+        self.array().map(EntryId::new)
+    }
+
+    /// The next mark.
+    pub fn mark(&mut self) -> Option<Mark> {
+        Some(match self.u8()? {
+            USER => {
+                let (user, version, failures) = (self.id()?, self.u32()?, self.u16()?);
+                let (kind, until) = (self.u8()?, self.u64()?);
+                let lock = match kind {
+                    0 => Lock::Open,
+                    1 => Lock::Until(Wall::from_seconds(until)),
+                    2 => Lock::UntilReleased,
+                    _ => return None,
+                };
+                Mark::User(UserMark { user, version, lockout: Lockout { failures, lock } })
+            }
+            TOKEN => {
+                let (token, version, has_last) = (self.id()?, self.u32()?, self.u8()?);
+                let last = Step(self.u64()?);
+                Mark::Token(TokenMark {
+                    token,
+                    version,
+                    last: (has_last != 0).then_some(last),
+                    drift: self.array().map(i16::from_le_bytes)?,
+                    failures: self.u16()?,
+                    imprint: self.u32()?,
+                })
+            }
+            PIN_V4 => Mark::Pin(Ipv4Addr::from(self.array::<4>()?).into()),
+            PIN_V6 => Mark::Pin(Ipv6Addr::from(self.array::<16>()?).into()),
+            CLOCK => {
+                let (seconds, nanos) = (self.u64()?, self.u32()?);
+                let below_a_second = std::time::Duration::from_nanos(u64::from(nanos));
+                Mark::Clock(Wall::from_seconds(seconds).plus(below_a_second))
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Builds one run in a buffer that is used again.
+#[derive(Default)]
+pub struct RunBuilder {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl RunBuilder {
+    /// Forgets the entries.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.resize(RUN_HEADER, 0);
+        self.count = 0;
+    }
+
+    /// Adds an entry.
+    pub fn push<'m>(&mut self, marks: impl ExactSizeIterator<Item = &'m Mark>, evidence: &[u8]) {
+        self.bytes.push(u8::try_from(marks.len()).unwrap_or(u8::MAX));
+        self.bytes.extend_from_slice(&u32::try_from(evidence.len()).unwrap_or(u32::MAX).to_le_bytes());
+        marks.take(usize::from(u8::MAX)).for_each(|mark| put_mark(&mut self.bytes, mark));
+        self.bytes.extend_from_slice(evidence);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// How many entries it has.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// How many octets it takes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The finished run, good in this segment only.
+    pub fn finish(&mut self, segment: u64, first: u64, durable: u64) -> &[u8] {
+        let length = u32::try_from(self.bytes.len().saturating_sub(RUN_HEADER)).unwrap_or(u32::MAX);
+        self.patch(4, &length.to_le_bytes());
+        self.patch(8, &self.count.to_le_bytes());
+        self.patch(12, &first.to_le_bytes());
+        self.patch(20, &durable.to_le_bytes());
+        let checksum = checksum(segment, self.bytes.get(4..).unwrap_or_default());
+        self.patch(0, &checksum.to_le_bytes());
+        &self.bytes
+    }
+
+    fn patch(&mut self, at: usize, value: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(at..at + value.len()) {
+            place.copy_from_slice(value);
+        }
+    }
+}
+
+/// A whole run as read.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The sequence of its first entry.
+    pub first: u64,
+    /// How many entries; the sequence of the last is `first + count - 1`. A run without entries seals what is before.
+    pub count: u32,
+    /// The last sequence known to be on disk when this was written.
+    pub durable: u64,
+    /// Octets it takes in the segment.
+    pub len: usize,
+    entries: &'a [u8],
+}
+
+impl<'a> Run<'a> {
+    /// The run at the start of `bytes`, if a whole one is there and its checksum is right.
+    pub fn parse(bytes: &'a [u8], segment: u64) -> Option<Run<'a>> {
+        let mut cursor = Cursor(bytes);
+        let (expected, length, count) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+        let (first, durable) = (cursor.u64()?, cursor.u64()?);
+        // Cheap checks first: a search for the next whole run tries every offset.
+        if first == 0 || durable >= first || (count == 0) != (length == 0) {
+            return None;
+        }
+        first.checked_add(u64::from(count))?;
+        let entries = cursor.octets(usize::try_from(length).ok()?)?;
+        let len = RUN_HEADER.checked_add(entries.len())?;
+        let good = checksum(segment, bytes.get(4..len)?) == expected;
+        good.then_some(Run { first, count, durable, len, entries })
+    }
+
+    /// The sequence of the last entry; for a run without entries the one before.
+    pub fn last(&self) -> u64 {
+        self.first.saturating_add(u64::from(self.count)).saturating_sub(1)
+    }
+
+    /// The entries with their sequences. `None` in place of an entry: the octets are whole but make no sense.
+    pub fn entries(&self) -> impl Iterator<Item = Option<(u64, Entry<'a>)>> + use<'a> {
+        let mut cursor = Cursor(self.entries);
+        let sequences = self.first..self.first.saturating_add(u64::from(self.count));
+        sequences.map(move |sequence| Some((sequence, Entry::parse(&mut cursor)?)))
+    }
+}
+
+/// One staged entry as read.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    marks: Cursor<'a>,
+    count: u8,
+    /// The evidence; empty if there is none.
+    pub evidence: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    fn parse(cursor: &mut Cursor<'a>) -> Option<Entry<'a>> {
+        let (count, length) = (cursor.u8()?, cursor.u32()?);
+        let marks = *cursor;
+        for _ in 0..count {
+            cursor.mark()?;
+        }
+        Some(Entry { marks, count, evidence: cursor.octets(usize::try_from(length).ok()?)? })
+    }
+
+    /// The marks.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> + use<'a> {
+        let mut cursor = self.marks;
+        (0..self.count).map_while(move |_| cursor.mark())
+    }
+}
+
+fn checksum(segment: u64, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&segment.to_le_bytes()), bytes)
+}
+
+/// Any mark, for the tests of the store.
+#[cfg(test)]
+pub(super) mod arbitrary {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(in crate::store) fn mark() -> impl Strategy<Value = Mark> {
+        let id = any::<[u8; 16]>().prop_map(EntryId::new);
+        let lock = prop_oneof![
+            Just(Lock::Open),
+            any::<u64>().prop_map(|until| Lock::Until(Wall::from_seconds(until))),
+            Just(Lock::UntilReleased)
+        ];
+        let user =
+            (id.clone(), any::<u32>(), any::<u16>(), lock).prop_map(|(user, version, failures, lock)| {
+                Mark::User(UserMark { user, version, lockout: Lockout { failures, lock } })
+            });
+        let last = proptest::option::of(any::<u64>().prop_map(Step));
+        let token = (id, any::<u32>(), last, any::<i16>(), any::<u16>(), any::<u32>()).prop_map(
+            |(token, version, last, drift, failures, imprint)| {
+                Mark::Token(TokenMark { token, version, last, drift, failures, imprint })
+            },
+        );
+        let clock = (any::<u32>(), 0..1_000_000_000u64).prop_map(|(seconds, nanos)| {
+            Mark::Clock(Wall::from_seconds(seconds.into()).plus(std::time::Duration::from_nanos(nanos)))
+        });
+        prop_oneof![4 => user, 4 => token, 1 => any::<IpAddr>().prop_map(Mark::Pin), 1 => clock]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn runs_read_as_they_were_written(
+            entries in prop::collection::vec((prop::collection::vec(arbitrary::mark(), 0..6), any::<Vec<u8>>()), 1..8),
+            segment in any::<u64>(),
+            first in 1..u64::MAX / 2,
+        ) {
+            let mut builder = RunBuilder::default();
+            builder.clear();
+            for (marks, evidence) in &entries {
+                builder.push(marks.iter(), evidence);
+            }
+            let bytes = builder.finish(segment, first, first - 1);
+            let run = Run::parse(bytes, segment).unwrap();
+            prop_assert_eq!((run.first, run.durable, run.len), (first, first - 1, bytes.len()));
+            let read: Vec<_> = run.entries().map(|entry| {
+                let (_, entry) = entry.unwrap();
+                (entry.marks().collect::<Vec<_>>(), entry.evidence.to_vec())
+            }).collect();
+            prop_assert_eq!(read, entries);
+            prop_assert!(Run::parse(bytes, segment.wrapping_add(1)).is_none());
+        }
+
+        #[test]
+        fn no_octets_make_the_reader_panic(bytes in any::<Vec<u8>>()) {
+            let mut cursor = Cursor(&bytes);
+            while cursor.mark().is_some() {}
+            let _ = Run::parse(&bytes, 1);
+            let made_up = Run { first: 1, count: 9, durable: 0, len: 0, entries: &bytes };
+            made_up.entries().flatten().for_each(|(_, entry)| drop(entry.marks().count()));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_run_is_noticed() {
+        let mut builder = RunBuilder::default();
+        builder.clear();
+        builder.push([Mark::Clock(Wall::from_seconds(7))].iter(), b"{\"event\":\"x\"");
+        let good = builder.finish(3, 10, 9).to_vec();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Run::parse(&bad, 3).is_none(), "bit {bit}");
+        }
+    }
+}
