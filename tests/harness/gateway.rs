@@ -169,9 +169,7 @@ impl Gateway {
             self.socket.set_read_timeout(Some(left)).unwrap();
             let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
             if buffer[1] == request.octets[1] {
-                let reply = Reply { octets: buffer[..length].to_vec(), from };
-                reply.check(request);
-                return Some(reply);
+                return Some(request.genuine(&buffer[..length], from));
             }
         }
     }
@@ -266,6 +264,13 @@ fn hmac_md5(secret: &[u8], parts: &[&[u8]]) -> [u8; 16] {
 }
 
 impl Request {
+    /// Octets that came back: they must be a genuine reply to this request.
+    pub fn genuine(&self, octets: &[u8], from: SocketAddr) -> Reply {
+        let reply = Reply { octets: octets.to_vec(), from };
+        reply.check(self);
+        reply
+    }
+
     pub fn authenticator(&self) -> [u8; 16] {
         self.octets[4..20].try_into().unwrap()
     }

@@ -11,7 +11,7 @@ pub mod slapd;
 pub mod world;
 
 pub use daemon::Daemon;
-pub use gateway::{Gateway, Reply, Request, Signed, code, kind};
+pub use gateway::{Gateway, Request};
 pub use world::{World, WorldBuilder};
 
 use std::process::Command;
