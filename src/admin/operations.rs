@@ -103,7 +103,7 @@ impl Operations {
             }
         }
         let durable = &self.drive.pipeline().tables().durable;
-        let Some(mark) = durable.users.clear(user.id) else {
+        let Some(mark) = durable.users.release(user.id) else {
             return Told::Refused { why: format!("{} is not locked and has no failures", user.name) };
         };
         let mut marks = Marks::new();
@@ -117,7 +117,7 @@ impl Operations {
 
     /// Asks the directory whether it is the actor's password.
     async fn prove(&self, actor: &User, password: Option<Secret>, now: Moment) -> Result<(), String> {
-        let locked = self.drive.pipeline().tables().durable.users.lockout(actor.id).is_locked(now.wall);
+        let locked = self.drive.pipeline().tables().durable.users.lockout(actor.id, now.wall).is_locked(now.wall);
         if locked || actor.account.refusal(now.wall).is_some() {
             return Err(format!("{} is locked and can release nobody", actor.name));
         }
@@ -156,7 +156,7 @@ impl Operations {
     }
 
     fn show_user(&self, user: &User, now: Wall) -> UserShown {
-        let lockout = self.drive.pipeline().tables().durable.users.lockout(user.id);
+        let lockout = self.drive.pipeline().tables().durable.users.lockout(user.id, now);
         let (tokens, too_many): (&[Token], _) = match &user.tokens {
             Tokens::These(tokens) => (tokens, None),
             Tokens::TooMany(count) => (&[], Some(*count)),
@@ -196,7 +196,7 @@ impl Operations {
             Moving::Counter { .. } => ("hotp", None),
         };
         let past = durable.past(token);
-        let locked = durable.users.lockout(user.id).is_locked(now);
+        let locked = durable.users.lockout(user.id, now).is_locked(now);
         TokenShown {
             serial: token.serial.to_string(),
             user: user.name.to_string(),

@@ -56,7 +56,7 @@ pub fn read<T: DeserializeOwned>(
         })
         .collect();
     let mut removed = Vec::new();
-    while problems.len() < MISTAKES_MAX {
+    while removed.len() < MISTAKES_MAX {
         let Err(error) = T::deserialize(toml::de::Deserializer::from(root.clone())) else { break };
         let found = error.span().and_then(|span| locate(root.get_ref(), &span));
         let Some((key, value)) = found else {
@@ -69,8 +69,12 @@ pub fn read<T: DeserializeOwned>(
         // Items of a list have lost their number when another has been taken out before.
         let key =
             if let Some(Part::Item(_)) = key.parts().last() { key.parent().unwrap_or(key) } else { key };
-        problems.push(mistake(key.clone(), written, error.message(), place(at)));
+        let problem = mistake(key.clone(), written, error.message(), place(at));
         removed.push(key);
+        // Where the syntax is broken, the value is whatever could be made of it.
+        if !errors.iter().any(|error| error.span().is_some_and(|span| span.start == at)) {
+            problems.push(problem);
+        }
     }
     Document { table: table(root.get_ref(), &origin), removed, syntax, problems }
 }

@@ -142,17 +142,20 @@ impl Layers {
         })
     }
 
-    /// Where the value of a key stands; if it is not set, where the table around it does.
+    /// Where a problem with a key belongs: to the value, to what stands in the table around it if the value is missing
+    /// or default, and else to FILE.
     pub fn place(&self, key: &Key) -> Place {
-        let mut key = key.clone();
-        loop {
-            let found = self.value(&key).and_then(|value| self.first_place(value));
-            match (found, key.parent()) {
-                (Some(place), _) => return place,
-                (None, Some(parent)) => key = parent,
-                (None, None) => return Place::Default,
-            }
-        }
+        let set = self.value(key).map(|value| self.origin(value)).filter(|place| *place != Place::Default);
+        let around = || {
+            let tables = std::iter::successors(Some(key.clone()), Key::parent);
+            let mut tables = tables.take_while(|key| !key.parts().is_empty());
+            tables.find_map(|key| self.first_place(self.value(&key)?))
+        };
+        let file = || {
+            let file = self.texts.files().next();
+            file.map_or(Place::Default, |file| Place::File(file.to_owned(), None))
+        };
+        set.or_else(around).unwrap_or_else(file)
     }
 
     /// The folder of the file that a value stands in; that of FILE for all other values.
@@ -160,27 +163,19 @@ impl Layers {
         self.texts.folder(value)
     }
 
-    /// FILE itself, for what is missing altogether.
-    pub fn main_file(&self) -> Place {
-        self.texts.files().next().map_or(Place::Default, |file| Place::File(file.to_owned(), None))
-    }
-
     /// Where a value was set.
     pub fn origin(&self, value: &Value) -> Place {
         self.texts.origin(value)
     }
 
-    /// The place of a value, or the first one of what it holds; `None` if all of it is default.
+    /// The first place in a file of a value or of what it holds.
     fn first_place(&self, value: &Value) -> Option<Place> {
-        match (self.origin(value), &value.kind) {
-            (Place::Default, ValueKind::Table(table)) => {
-                table.values().filter_map(|value| self.first_place(value)).min()
-            }
-            (Place::Default, ValueKind::Array(items)) => {
-                items.iter().filter_map(|value| self.first_place(value)).min()
-            }
-            (Place::Default, _) => None,
-            (place, _) => Some(place),
+        let place = self.origin(value);
+        match &value.kind {
+            _ if matches!(place, Place::File(..)) => Some(place),
+            ValueKind::Table(table) => table.values().filter_map(|value| self.first_place(value)).min(),
+            ValueKind::Array(items) => items.iter().filter_map(|value| self.first_place(value)).min(),
+            _ => None,
         }
     }
 }

@@ -19,14 +19,19 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Admin, Audit, Directory, Http, Log, Radius, Settings, State};
-pub use file::{Durability, LogFormat, LogLevel, OnFailure};
+pub use build::{Admin, Audit, Directory, Embedded, Http, Ldap, Log, Radius, Settings};
+pub use file::{LogFormat, LogLevel, OnFailure};
 pub use layers::Inputs;
 pub use problem::{Key, Place, Problem, Weight};
 
 use build::Report;
 use layers::Layers;
 use show::Effective;
+
+/// Reads a length of time such as `5s` or `30m`, as configuration and command line write it.
+pub fn length(text: &str) -> Option<std::time::Duration> {
+    value::Length::parse(text).map(|length| length.0)
+}
 
 /// What reading a configuration came to.
 pub struct Loaded {

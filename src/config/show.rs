@@ -38,7 +38,7 @@ impl Effective<'_> {
                 _ => {
                     let text = if key.is_secret() { Some(HIDDEN.to_owned()) } else { toml(value) };
                     let name = Key::of(&[name]);
-                    writeln!(f, "{name} = {}  # {}", text.unwrap_or_default(), self.0.place(&key))?;
+                    writeln!(f, "{name} = {}  # {}", text.unwrap_or_default(), self.0.origin(value))?;
                 }
             }
         }

@@ -97,7 +97,7 @@ fn set_tokens(metrics: &Metrics, drive: &Drive, now: clock::Moment) {
     // Walks everybody and stops at nobody.
     let _: Option<()> = tables.bindings.find(|user| {
         let Tokens::These(tokens) = &user.tokens else { return None };
-        let user_locked = tables.durable.users.lockout(user.id).is_locked(now.wall);
+        let user_locked = tables.durable.users.lockout(user.id, now.wall).is_locked(now.wall);
         for token in tokens {
             match token.refusal(now.wall) {
                 None if user_locked => locked += 1,

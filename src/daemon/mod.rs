@@ -5,6 +5,7 @@
 
 mod ends;
 mod gauges;
+pub mod log;
 mod start;
 pub mod systemd;
 mod workers;

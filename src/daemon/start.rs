@@ -5,8 +5,11 @@ use super::{gauges, systemd};
 use crate::admin::{operations::Operations, socket};
 use crate::audit::{self, Audit};
 use crate::clock::{self, Moment};
-use crate::config::{self, Settings};
-use crate::directory;
+use crate::config::Settings;
+use crate::config;
+use crate::directory::embedded::{self, Embedded, EmbeddedProblem};
+use crate::directory::ldap::{self, Ldap};
+use crate::directory::Directory;
 use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
 use crate::metrics::Metrics;
@@ -14,7 +17,7 @@ use crate::pipeline::drive::{self, Drive, Release};
 use crate::pipeline::{self, Outgoing, Pipeline, Tables};
 use crate::secret::Secret;
 use crate::state::{
-    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Sources, TimeGuard, duplicates,
+    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Scope, Sources, TimeGuard, duplicates,
 };
 use crate::store::{self, Recovered, Store};
 use std::net::SocketAddr;
@@ -22,7 +25,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
 /// A daemon that answers. Ends by [`super::run`].
@@ -42,6 +45,21 @@ pub struct Running {
     pub(super) admin_socket: PathBuf,
 }
 
+impl Running {
+    /// Tells the log that requests are answered, and where.
+    pub fn say_ready(&self) {
+        let addresses: Vec<String> = self.radius.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            event = "ready",
+            radius_udp = addresses.join(","),
+            http = %self.http,
+            admin = %self.admin_socket.display(),
+            version = env!("CARGO_PKG_VERSION"),
+            "answering"
+        );
+    }
+}
+
 /// Says what keeps the daemon from being ready; empty when it is.
 pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
@@ -57,9 +75,15 @@ pub enum StartError {
     /// The admin socket cannot be made.
     #[error("cannot make the admin socket {0}: {1}")]
     Admin(PathBuf, std::io::Error),
-    /// The directory refuses us.
+    /// The directory cannot be asked for what the layout names.
     #[error("the directory cannot be used: {0}")]
-    Directory(#[from] directory::StartError),
+    Filter(#[from] ldap::FilterProblem),
+    /// The embedded directory cannot be opened.
+    #[error("the embedded directory cannot be used: {0}")]
+    Embedded(#[from] EmbeddedProblem),
+    /// The directory could not be read within a minute.
+    #[error("the directory could not be read for the first time within 60 s ({0})")]
+    DirectorySilent(String),
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -81,7 +105,7 @@ pub enum StartError {
 const HOLD_MAX: usize = 65_536;
 
 /// How long the directory may take to be read for the first time before the start is given up.
-const FIRST_READ: Duration = Duration::from_secs(60);
+const FIRST_READING: Duration = Duration::from_secs(60);
 
 /// Starts everything. When it returns, requests are answered.
 ///
@@ -110,12 +134,12 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     // Then the memory: what was used up before this start stays used up.
     let now = clock::now();
     let durable = Arc::new(Durable::default());
-    let (audit, audited) = Audit::open(&settings.audit)?;
+    let (audit, audited) = Audit::open(&audit_settings(settings.audit))?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
     let mut release =
         Release::new(Arc::clone(&audit), Arc::clone(&hold), outbound.clone(), Arc::clone(&metrics));
-    let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
+    let (opened, recovered) = store::open(store_settings(settings.state), audited, |mark| durable.replay(&mark))?;
     tell_recovery(&recovered);
     audit.append(&recovered.evidence)?;
     if let Some(until) = recovered.refuse {
@@ -130,13 +154,9 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     )?;
 
     // Then the directory, whose first whole reading is waited for.
-    let bindings = Arc::new(Bindings::new(settings.directory.scope()));
-    let directory = runtime.block_on(directory::open(
-        settings.directory,
-        Arc::clone(&bindings),
-        gauges::directory_events(&metrics),
-        FIRST_READ,
-    ))?;
+    let events = gauges::directory_events(&metrics);
+    let (directory, bindings) = open_directory(settings.directory, events, runtime.handle())?;
+    runtime.block_on(first_reading(&bindings, &*directory))?;
 
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -144,7 +164,11 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let tables = Tables {
         durable,
         passing: Arc::new(Passing {
-            duplicates: Duplicates::new(clients_max, duplicates::SHARE, settings.radius.reply_cache_lifetime),
+            duplicates: Duplicates::new(
+                clients_max,
+                duplicates::SHARE,
+                settings.radius.reply_cache_lifetime,
+            ),
             challenges: Challenges::new(clients_max, Secret::new(key)),
             sources: Sources::default(),
         }),
@@ -156,7 +180,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let judged_by = pipeline::Settings::new(settings.clients, attributes_max, &metrics, None)?;
     let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
     let drive =
-        Drive::new(pipeline, directory, store, outbound, Arc::clone(&metrics), runtime.handle().clone());
+        Drive::new(pipeline, directory, store, Arc::clone(&audit), outbound, runtime.handle().clone());
 
     let stop = Stop::new()?;
     let workers = Workers::start(&sockets, &drive, &stop)?;
@@ -194,15 +218,70 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     })
 }
 
+fn open_directory(
+    directory: config::Directory,
+    events: ldap::Events,
+    runtime: &Handle,
+) -> Result<(Arc<dyn Directory>, Arc<Bindings>), StartError> {
+    match directory {
+        config::Directory::Ldap(wanted) => {
+            let bindings = Arc::new(Bindings::new(wanted.scope));
+            let ldap = Ldap::start(wanted.settings, Arc::clone(&bindings), events, runtime)?;
+            Ok((ldap, bindings))
+        }
+        config::Directory::Embedded(wanted) => {
+            let scope = Scope::Complete { max_stale: embedded::MAX_STALE };
+            let bindings = Arc::new(Bindings::new(scope));
+            let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            let embedded = Arc::new(Embedded::open(&wanted.folder, Arc::clone(&bindings), at_once)?);
+            runtime.spawn(Arc::clone(&embedded).keep_confirmed());
+            Ok((embedded, bindings))
+        }
+    }
+}
+
+/// Waits until what the directory holds is known: nobody is answered from half a table.
+async fn first_reading(bindings: &Bindings, directory: &dyn Directory) -> Result<(), StartError> {
+    let begun = clock::now().mono;
+    while !bindings.is_fresh(clock::now().mono) {
+        if clock::now().mono.since(begun) > FIRST_READING {
+            let troubles = directory.servers().into_iter().filter_map(|status| {
+                status.trouble.map(|trouble| format!("{}: {trouble}", status.server))
+            });
+            return Err(StartError::DirectorySilent(troubles.collect::<Vec<_>>().join("; ")));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
 fn tell_recovery(recovered: &Recovered) {
     if let Some(torn) = &recovered.torn {
-        tracing::warn!(event = "journal-torn", "{torn}; nothing that was answered is in it");
+        let (file, offset) = (&torn.file, torn.offset);
+        tracing::warn!(event = "journal-torn", file, offset, "the end of an interrupted write was cut off");
     }
     if let Some(until) = recovered.refuse {
         let until = until.seconds();
         tracing::warn!(event = "journal-recovered", until, "codes of steps before this time are refused");
     }
     tracing::info!(event = "journal-replayed", marks = recovered.marks, segments = recovered.segments);
+}
+
+fn store_settings(state: config::State) -> store::Settings {
+    let durability = match state.durability {
+        config::Durability::Sync => store::Durability::Sync,
+        config::Durability::Relaxed => store::Durability::Relaxed,
+        config::Durability::Memory => store::Durability::Memory,
+    };
+    store::Settings { durability, ..store::Settings::new(state.directory) }
+}
+
+fn audit_settings(audit: config::Audit) -> audit::Settings {
+    let on_failure = match audit.on_failure {
+        config::OnFailure::Stop => audit::OnFailure::Stop,
+        config::OnFailure::Alarm => audit::OnFailure::Alarm,
+    };
+    audit::Settings { file: audit.file, on_failure }
 }
 
 /// One worker for each processor, but at least one for each address.

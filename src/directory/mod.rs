@@ -3,8 +3,10 @@
 //! A directory does three things: it keeps [`crate::state::Bindings`] filled with what it knows (all of it, or what
 //! was asked for lately), it finds one user when memory does not know the name, and it checks a password by a bind.
 
+pub mod embedded;
 pub mod entry;
 pub mod layout;
+pub mod ldap;
 pub mod seal;
 
 use crate::clock::Mono;

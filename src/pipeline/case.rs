@@ -48,6 +48,7 @@ pub struct Case {
     pub(super) clock_off: Option<i64>,
     pub(super) decoy: Option<Reason>,
     pub(super) locks: bool,
+    pub(super) guessed_code: bool,
     to: ReplyTo,
     key: duplicates::Key,
     tables: Tables,
@@ -122,6 +123,7 @@ impl Case {
             clock_off: None,
             decoy: None,
             locks: false,
+            guessed_code: false,
             to,
             key,
             tables,
@@ -222,7 +224,7 @@ impl Case {
 
     /// Gives back what a later attempt needs: the code, and the State of the first step.
     fn release(&mut self) {
-        if let Some((state, password)) = self.first_step.take() {
+        if let Some((state, password)) = self.first_step.take().filter(|_| !self.ended) {
             let expires = self.at.mono.plus(self.client.profile.challenge_lifetime.duration());
             let challenge = Challenge { client: self.served.slot, user: self.user_hash, password, expires };
             self.tables.passing.challenges.reopen(state, challenge);
@@ -235,8 +237,8 @@ impl Case {
 
 impl Drop for Case {
     fn drop(&mut self) {
+        self.release();
         if !self.ended {
-            self.release();
             self.tables.passing.duplicates.forget(self.key, self.id);
         }
     }

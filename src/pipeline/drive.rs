@@ -17,7 +17,6 @@ use crate::state::Marks;
 use crate::store::{Batch, Staged, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -26,8 +25,8 @@ pub struct Drive {
     pipeline: Arc<Pipeline>,
     directory: Arc<dyn Directory>,
     store: Store<Leaving>,
+    audit: Arc<Audit>,
     outbound: Outbound,
-    metrics: Arc<Metrics>,
     runtime: Handle,
     draining: AtomicBool,
 }
@@ -59,18 +58,18 @@ impl Drive {
         pipeline: Arc<Pipeline>,
         directory: Arc<dyn Directory>,
         store: Store<Leaving>,
+        audit: Arc<Audit>,
         outbound: Outbound,
-        metrics: Arc<Metrics>,
         runtime: Handle,
     ) -> Arc<Drive> {
         let draining = AtomicBool::new(false);
-        Arc::new(Drive { pipeline, directory, store, outbound, metrics, runtime, draining })
+        Arc::new(Drive { pipeline, directory, store, audit, outbound, runtime, draining })
     }
 
     /// A datagram has arrived; called by the worker that received it, which goes on at once.
     pub fn arrive(self: &Arc<Drive>, arrival: &Arrival<'_>) {
         if self.draining.load(Ordering::Relaxed) {
-            return self.dropped(self.metrics.unknown_client(), Reason::Draining);
+            return self.dropped(self.pipeline.metrics().unknown_client(), Reason::Draining);
         }
         let step = self.pipeline.begin(arrival);
         self.carry_out(step);
@@ -89,6 +88,10 @@ impl Drive {
     /// Removes what has run out; called about once a second.
     pub fn keep_house(&self, now: Moment) {
         self.pipeline.tables().passing.sweep(now);
+        // Evidence that the audit file holds for good need not be kept in the journal. Trouble is in its own health.
+        if let Ok(sequence) = self.audit.sync() {
+            self.store.evidence_durable(sequence);
+        }
     }
 
     /// The pipeline, for reload and for what operators ask.
@@ -136,10 +139,10 @@ impl Drive {
     }
 
     fn stage(&self, finished: Finished) {
-        let Finished { marks, mut evidence, outgoing } = finished;
+        let Finished { marks, evidence, outgoing } = finished;
         let took = clock::now().mono.since(outgoing.at.mono);
-        evidence.number("duration_us", i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
-        let evidence = evidence.finish();
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let evidence = evidence.number("duration_us", took).finish();
         let release = Leaving::Reply(Box::new(outgoing));
         if let Err(refused) = self.store.stage(Staged { marks, evidence: Some(evidence), release })
             && let Leaving::Reply(outgoing) = refused.release
@@ -161,7 +164,7 @@ impl Drive {
     }
 
     fn dropped(&self, counters: &ClientMetrics, reason: Reason) {
-        self.metrics.record(counters, reason, Duration::ZERO);
+        self.pipeline.dropped(counters, reason, clock::now());
     }
 }
 

@@ -19,6 +19,7 @@
 mod case;
 pub mod drive;
 pub mod evidence;
+mod notices;
 
 pub use case::{Case, Finished, Outgoing};
 
@@ -40,11 +41,12 @@ use crate::radius::{
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
-    Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen, TimeGuard,
+    Guess, Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen, TimeGuard,
     Use, admission, duplicates, renewal,
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
+use notices::Notices;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +60,7 @@ pub struct Pipeline {
     next: AtomicU64,
     names: ahash::RandomState,
     hints: Hints,
+    notices: Notices,
 }
 
 /// What configuration decides, replaced as a whole by a reload.
@@ -178,6 +181,7 @@ impl Pipeline {
             next: AtomicU64::new(first_request),
             names: ahash::RandomState::new(),
             hints: Hints::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -191,6 +195,11 @@ impl Pipeline {
         self.settings.load_full()
     }
 
+    /// Everything that is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The memory that the pipeline works on.
     pub fn tables(&self) -> &Tables {
         &self.tables
@@ -202,16 +211,16 @@ impl Pipeline {
         let settings = self.settings.load();
         let stranger = self.metrics.unknown_client();
         if let Err(reason) = Packet::peek(arrival.octets) {
-            return self.dropped(stranger, reason);
+            return self.dropped(stranger, reason, arrival.at);
         }
         let client = settings.clients.find(arrival.from.peer.ip());
         let Some((client, served)) =
             client.and_then(|client| Some((client, settings.served.get(usize::from(client.number))?)))
         else {
-            return self.dropped(stranger, Reason::ClientUnknown);
+            return self.dropped(stranger, Reason::ClientUnknown, arrival.at);
         };
         self.receive(&settings, client, served, arrival)
-            .unwrap_or_else(|reason| self.dropped(&served.counters, reason))
+            .unwrap_or_else(|reason| self.dropped(&served.counters, reason, arrival.at))
     }
 
     /// The directory has answered, or could not.
@@ -374,7 +383,7 @@ impl Pipeline {
             profile: &case.client.profile,
             requirement: case.requirement,
             user: &user,
-            lockout: self.tables.durable.users.lockout(user.id),
+            lockout: self.tables.durable.users.lockout(user.id, case.at.wall),
             pasts: &pasts,
             field: field.expose(),
             stage: stage(first_step.as_ref()),
@@ -422,21 +431,32 @@ impl Pipeline {
             PasswordAnswer::PasswordExpired => Reason::PasswordExpired,
             PasswordAnswer::MustChange => Reason::PasswordMustChange,
         };
-        // A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
+        let counts = match (reason, case.client.profile.wrong_password) {
+            (Reason::PasswordWrong, WrongPassword::CountsAndBurns) => Counts::Failure,
+            _ => Counts::Nothing,
+        };
+        case.guessed_code = !case.claims.is_empty();
+        self.refuse_claimed(case, Refusal { counts, ..Refusal::free(reason) })
+    }
+
+    /// A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
+    fn refuse_claimed(&self, mut case: Box<Case>, refusal: Refusal) -> Step {
         for used in std::mem::take(&mut case.claims) {
             if let Some(mark) = self.tables.durable.tokens.burn(&used, case.id) {
                 case.mark(Mark::Token(mark));
             }
         }
-        let counts = match (reason, case.client.profile.wrong_password) {
-            (Reason::PasswordWrong, WrongPassword::CountsAndBurns) => Counts::Failure,
-            _ => Counts::Nothing,
-        };
-        self.reject(case, Refusal { counts, ..Refusal::free(reason) })
+        self.reject(case, refusal)
     }
 
-    /// Nothing is left to ask: take the steps for good, or find that somebody was faster.
+    /// Nothing is left to ask: take the steps for good, or find that somebody was faster. A user who was locked while
+    /// the directory was asked is locked for this request too, and the code is used up.
     fn settle_right(&self, mut case: Box<Case>) -> Step {
+        let now = case.at.wall;
+        let locked = |user: &Arc<User>| self.tables.durable.users.lockout(user.id, now).is_locked(now);
+        if case.user.as_ref().is_some_and(locked) {
+            return self.refuse_claimed(case, Refusal::free(Reason::Locked));
+        }
         let claims = std::mem::take(&mut case.claims);
         let asked_for_code = !claims.is_empty();
         let mut taken = 0_usize;
@@ -475,7 +495,9 @@ impl Pipeline {
     }
 
     fn accept(&self, mut case: Box<Case>, reason: Reason) -> Step {
-        if let Some(mark) = case.user.as_ref().and_then(|user| self.tables.durable.users.clear(user.id)) {
+        let proven = if reason == Reason::CodeAccepted { Guess::Code } else { Guess::Password };
+        let users = &self.tables.durable.users;
+        if let Some(mark) = case.user.as_ref().and_then(|user| users.succeed(user.id, proven)) {
             case.mark(Mark::User(mark));
         }
         case.mark(Mark::Clock(case.at.wall));
@@ -537,6 +559,7 @@ impl Pipeline {
     /// Counts a failure: for the source, and, where the request was signed, for the user and the tokens tried.
     fn hold_against(&self, case: &mut Case, refusal: &Refusal) {
         case.clock_off = refusal.clock_off;
+        case.guessed_code |= !refusal.tried.is_empty();
         if refusal.counts == Counts::Nothing {
             return;
         }
@@ -553,7 +576,8 @@ impl Pipeline {
             length: case.client.profile.lock.duration(),
         };
         let credential = case.credential_for_fingerprint();
-        let counted = self.tables.durable.users.fail(user.id, rules, credential, case.at.wall, case.at.mono);
+        let guess = if case.guessed_code { Guess::Code } else { Guess::Password };
+        let counted = self.tables.durable.users.fail(user.id, guess, rules, credential, case.at);
         let Counted::Now(mark, failure) = counted else { return };
         case.mark(Mark::User(mark));
         case.locks = failure == Failure::Locks;
@@ -575,9 +599,10 @@ impl Pipeline {
 
     /// The one way out for everything that is answered: reply, evidence and marks go to the journal together.
     fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
+        let at = case.at;
         match case.finish(reason, content) {
             Ok(finished) => Step::Done(Box::new(finished)),
-            Err((served, reason)) => self.dropped(&served.counters, reason),
+            Err((served, reason)) => self.dropped(&served.counters, reason, at),
         }
     }
 
@@ -604,7 +629,9 @@ impl Pipeline {
         Ok(Step::Resend(arrival.from, octets.into()))
     }
 
-    fn dropped(&self, counters: &ClientMetrics, reason: Reason) -> Step {
+    /// Counts a datagram that gets no answer, and says so in the log now and then.
+    pub fn dropped(&self, counters: &ClientMetrics, reason: Reason, now: Moment) -> Step {
+        self.notices.dropped(counters.name(), reason, now.mono);
         self.metrics.record(counters, reason, std::time::Duration::ZERO);
         Step::Silent
     }

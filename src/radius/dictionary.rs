@@ -4,7 +4,7 @@ use crate::radius::packet::{Packet, VALUE_OCTETS_MAX, VendorAttribute};
 use arrayvec::ArrayString;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Deref;
 use std::str::FromStr;
 use thiserror::Error;
@@ -237,6 +237,54 @@ impl AttributeName {
             _ if written.len() > VALUE_OCTETS_MAX => Err(wrong("at most 253 octets")),
             _ => Ok(written.to_owned()),
         }
+    }
+
+    /// The attribute with a value that an operator has written: the type of the attribute that carries it, and its
+    /// octets. Text and octets stand as written.
+    ///
+    /// # Errors
+    /// [`NameError::ValueWrong`] for what no packet can carry.
+    pub fn encode(&self, written: &str) -> Result<(u8, Vec<u8>), NameError> {
+        let text = self.canonical(written)?;
+        let address = |text: &str| {
+            text.parse().map(|address| match address {
+                IpAddr::V4(address) => address.octets().to_vec(),
+                IpAddr::V6(address) => address.octets().to_vec(),
+            })
+        };
+        let value = match self.data_type() {
+            DataType::Integer => text.parse::<u32>().ok().map(|number| number.to_be_bytes().to_vec()),
+            DataType::Ipv4Address | DataType::Ipv6Address => address(&text).ok(),
+            DataType::Ipv6Prefix => text.split_once('/').and_then(|(prefix, bits)| {
+                Some([vec![0, bits.parse().ok()?], address(prefix).ok()?].concat())
+            }),
+            DataType::InterfaceId => {
+                let groups = text.split(':').map(|group| u16::from_str_radix(group, 16).ok());
+                let octets: Option<Vec<u8>> = groups
+                    .map(|group| group.map(u16::to_be_bytes))
+                    .collect::<Option<Vec<_>>>()
+                    .map(|all| all.concat());
+                octets.filter(|octets| octets.len() == 8)
+            }
+            _ => Some(text.into_bytes()),
+        };
+        let value = value.and_then(|value| match *self {
+            AttributeName::Standard(kind) => Some((kind, value)),
+            AttributeName::Extended(kind @ (245 | 246), subtype) => {
+                Some((kind, [vec![subtype, 0], value].concat()))
+            }
+            AttributeName::Extended(kind, subtype) => Some((kind, [vec![subtype], value].concat())),
+            AttributeName::Vendor(vendor, kind) => {
+                let length = u8::try_from(value.len().checked_add(2)?).ok()?;
+                let head = [&vendor.to_be_bytes()[..], &[kind, length]].concat();
+                Some((attribute::VENDOR_SPECIFIC, [head, value].concat()))
+            }
+        });
+        value.filter(|(_, value)| value.len() <= VALUE_OCTETS_MAX).ok_or_else(|| NameError::ValueWrong {
+            name: self.to_string(),
+            value: written.to_owned(),
+            right: "a value that one attribute can carry",
+        })
     }
 
     fn data_type(self) -> DataType {

@@ -31,8 +31,10 @@ pub struct UserMark {
     pub user: EntryId,
     /// Counts the changes of this slot; a mark with a lower or equal version is old.
     pub version: u32,
-    /// Failures in a row, and the lock they led to.
-    pub lockout: Lockout,
+    /// Wrong codes in a row (and right codes with wrong passwords), and the lock they led to.
+    pub codes: Lockout,
+    /// Wrong passwords in a row where no code was asked for, and the lock they led to.
+    pub passwords: Lockout,
 }
 
 /// The whole value of a token's slot.

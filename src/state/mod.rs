@@ -25,7 +25,7 @@ pub use pins::Pins;
 pub use sources::Sources;
 pub use time_guard::{Look, TimeGuard};
 pub use tokens::{Claimed, Renewal, Tokens, Use};
-pub use users::{Counted, Users};
+pub use users::{Counted, Guess, Users};
 
 use crate::clock::{Moment, Wall};
 use crate::otp::{self, Moving, Step};

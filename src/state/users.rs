@@ -1,7 +1,10 @@
-//! What is held against each user: failures in a row and the lock they led to.
+//! What is held against each user: failures in a row and the locks they led to.
+//!
+//! Codes and passwords are counted apart. A login that asks for no code and has the right password says nothing about
+//! who guesses codes: if it cleared their count, whoever knows the password could guess for ever.
 
 use super::marks::UserMark;
-use crate::clock::{Mono, Wall};
+use crate::clock::{Moment, Mono, Wall};
 use crate::identity::EntryId;
 use crate::lockout::{Failure, Lockout, Rules};
 use ahash::RandomState;
@@ -20,8 +23,18 @@ pub struct Users {
 #[derive(Clone, Copy, Default)]
 struct Slot {
     version: u32,
-    lockout: Lockout,
+    codes: Lockout,
+    passwords: Lockout,
     wrong: Option<(u64, Mono)>,
+}
+
+/// What was guessed, or proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guess {
+    /// A code, with or without a password.
+    Code,
+    /// A password alone.
+    Password,
 }
 
 /// What a failure did to a user.
@@ -40,35 +53,57 @@ impl Default for Users {
 }
 
 impl Users {
-    /// What is held against the user.
-    pub fn lockout(&self, user: EntryId) -> Lockout {
-        self.slots.get(&user).map(|slot| slot.lockout).unwrap_or_default()
+    /// What is held against the user: of the two counts the one that locks at `now`, or else the higher one.
+    pub fn lockout(&self, user: EntryId, now: Wall) -> Lockout {
+        self.slots.get(&user).map(|slot| slot.worse(now)).unwrap_or_default()
     }
 
     /// One more failure with this credential, unless the same one was counted within the last minute.
-    pub fn fail(&self, user: EntryId, rules: Rules, credential: &[u8], wall: Wall, mono: Mono) -> Counted {
+    pub fn fail(
+        &self,
+        user: EntryId,
+        guess: Guess,
+        rules: Rules,
+        credential: &[u8],
+        now: Moment,
+    ) -> Counted {
         let fingerprint = self.fingerprints.hash_one((user, credential));
         let mut slot = self.slots.entry(user).or_default();
         let repeated = slot
             .wrong
-            .is_some_and(|(before, at)| before == fingerprint && mono.since(at) < REPEAT_COUNTS_ONCE);
+            .is_some_and(|(before, at)| before == fingerprint && now.mono.since(at) < REPEAT_COUNTS_ONCE);
         if repeated {
             return Counted::Already;
         }
-        slot.wrong = Some((fingerprint, mono));
-        let (lockout, failure) = slot.lockout.fail(rules, wall);
-        slot.lockout = lockout;
+        slot.wrong = Some((fingerprint, now.mono));
+        let (lockout, failure) = slot.count_of(guess).fail(rules, now.wall);
+        *slot.count_of(guess) = lockout;
         Counted::Now(slot.mark(user), failure)
     }
 
-    /// A success or a release: nothing is held against the user any more. `None` if nothing was.
-    pub fn clear(&self, user: EntryId) -> Option<UserMark> {
+    /// A success: a proven code clears both counts, a proven password only its own. `None` if nothing was counted.
+    pub fn succeed(&self, user: EntryId, proven: Guess) -> Option<UserMark> {
+        match proven {
+            Guess::Code => self.release(user),
+            Guess::Password => {
+                let mut slot = self.slots.get_mut(&user)?;
+                if slot.passwords == Lockout::cleared() {
+                    return None;
+                }
+                slot.passwords = Lockout::cleared();
+                Some(slot.mark(user))
+            }
+        }
+    }
+
+    /// A release: nothing is held against the user any more. `None` if nothing was.
+    pub fn release(&self, user: EntryId) -> Option<UserMark> {
         let mut slot = self.slots.get_mut(&user)?;
         slot.wrong = None;
-        if slot.lockout == Lockout::cleared() {
+        if (slot.codes, slot.passwords) == (Lockout::cleared(), Lockout::cleared()) {
             return None;
         }
-        slot.lockout = Lockout::cleared();
+        (slot.codes, slot.passwords) = (Lockout::cleared(), Lockout::cleared());
         Some(slot.mark(user))
     }
 
@@ -76,7 +111,8 @@ impl Users {
     pub fn replay(&self, mark: &UserMark) {
         let mut slot = self.slots.entry(mark.user).or_default();
         if mark.version > slot.version {
-            *slot = Slot { version: mark.version, lockout: mark.lockout, wrong: slot.wrong };
+            let (codes, passwords) = (mark.codes, mark.passwords);
+            *slot = Slot { version: mark.version, codes, passwords, wrong: slot.wrong };
         }
     }
 
@@ -89,7 +125,7 @@ impl Users {
 
     /// The users who are locked at `now`.
     pub fn locked(&self, now: Wall) -> Vec<EntryId> {
-        self.slots.iter().filter(|slot| slot.lockout.is_locked(now)).map(|slot| *slot.key()).collect()
+        self.slots.iter().filter(|slot| slot.worse(now).is_locked(now)).map(|slot| *slot.key()).collect()
     }
 
     /// How many users are remembered.
@@ -110,7 +146,19 @@ impl Slot {
     }
 
     fn as_mark(&self, user: EntryId) -> UserMark {
-        UserMark { user, version: self.version, lockout: self.lockout }
+        UserMark { user, version: self.version, codes: self.codes, passwords: self.passwords }
+    }
+
+    fn count_of(&mut self, guess: Guess) -> &mut Lockout {
+        match guess {
+            Guess::Code => &mut self.codes,
+            Guess::Password => &mut self.passwords,
+        }
+    }
+
+    fn worse(&self, now: Wall) -> Lockout {
+        let rank = |lockout: &Lockout| (lockout.is_locked(now), lockout.failures);
+        if rank(&self.passwords) > rank(&self.codes) { self.passwords } else { self.codes }
     }
 }
 
@@ -123,7 +171,25 @@ mod tests {
     const WALL: Wall = Wall::from_seconds(1_700_000_000);
 
     fn fail(users: &Users, credential: &[u8], seconds: u64) -> Counted {
-        users.fail(USER, RULES, credential, WALL, Mono::default().plus(Duration::from_secs(seconds)))
+        let now = Moment { wall: WALL, mono: Mono::default().plus(Duration::from_secs(seconds)) };
+        users.fail(USER, Guess::Code, RULES, credential, now)
+    }
+
+    #[test]
+    fn a_right_password_does_not_clear_the_guesses_of_codes() {
+        let users = Users::default();
+        let _ = fail(&users, b"1", 0);
+        assert_eq!(users.succeed(USER, Guess::Password), None);
+        assert_eq!(users.lockout(USER, WALL).failures, 1);
+        let now = Moment { wall: WALL, mono: Mono::default() };
+        for credential in [b"2", b"3", b"4"] {
+            let _ = users.fail(USER, Guess::Password, RULES, credential, now);
+        }
+        assert_eq!(users.locked(WALL), [USER]);
+        assert!(users.succeed(USER, Guess::Password).is_some());
+        assert_eq!(users.lockout(USER, WALL).failures, 1);
+        assert!(users.succeed(USER, Guess::Code).is_some());
+        assert_eq!(users.lockout(USER, WALL).failures, 0);
     }
 
     #[test]
@@ -132,7 +198,7 @@ mod tests {
         assert!(matches!(fail(&users, b"pw111111", 0), Counted::Now(_, Failure::Counted)));
         assert_eq!(fail(&users, b"pw111111", 59), Counted::Already);
         assert!(matches!(fail(&users, b"pw222222", 60), Counted::Now(..)));
-        assert_eq!(users.lockout(USER).failures, 2);
+        assert_eq!(users.lockout(USER, WALL).failures, 2);
         assert!(matches!(fail(&users, b"pw222222", 120), Counted::Now(_, Failure::Locks)));
         assert_eq!(users.locked(WALL), [USER]);
     }
@@ -143,9 +209,9 @@ mod tests {
         for credential in [b"1", b"2", b"3"] {
             let _ = fail(&users, credential, 0);
         }
-        let mark = users.clear(USER).unwrap();
-        assert_eq!((mark.version, mark.lockout), (4, Lockout::cleared()));
-        assert_eq!(users.clear(USER), None);
+        let mark = users.release(USER).unwrap();
+        assert_eq!((mark.version, mark.codes), (4, Lockout::cleared()));
+        assert_eq!(users.release(USER), None);
         assert!(users.locked(WALL).is_empty());
     }
 
@@ -153,10 +219,10 @@ mod tests {
     fn an_older_mark_does_not_bring_a_lock_back() {
         let users = Users::default();
         let Counted::Now(old, _) = fail(&users, b"1", 0) else { panic!("the first failure counts") };
-        let new = users.clear(USER).unwrap();
+        let new = users.release(USER).unwrap();
         let replayed = Users::default();
         replayed.replay(&new);
         replayed.replay(&old);
-        assert_eq!(replayed.lockout(USER), Lockout::cleared());
+        assert_eq!(replayed.lockout(USER, WALL), Lockout::cleared());
     }
 }

@@ -422,19 +422,15 @@ impl<R: Send + 'static> Committer<R> {
     /// The last words: everything on disk, and a seal behind it, so that nobody takes damage for a torn end.
     pub(super) fn finish(&mut self) {
         self.run.clear();
-        if let Err(trouble) = self
-            .sync()
-            .and_then(|()| {
-                let (next, durable) = (self.next, self.durable);
-                match &mut self.segment {
-                    Some(segment) if segment.end() > segment::HEADER as u64 => {
-                        segment.write(&mut self.run, next, durable)
-                    }
-                    _ => Ok(()),
+        if let Err(trouble) = self.sync().and_then(|()| {
+            let (next, durable) = (self.next, self.durable);
+            match &mut self.segment {
+                Some(segment) if segment.end() > segment::HEADER as u64 => {
+                    segment.write(&mut self.run, next, durable)
                 }
-            })
-            .and_then(|()| self.sync())
-        {
+                _ => Ok(()),
+            }
+        }).and_then(|()| self.sync()) {
             self.fail(trouble);
         }
         if let Some(thread) = self.snapshot.take() {
@@ -458,8 +454,7 @@ pub(super) fn take_snapshot(
     for name in names.iter().filter(older) {
         disk.remove(name).at(Operation::Remove, name)?;
     }
-    let superfluous =
-        closed.iter().filter(|(number, last)| *number < header.segment && *last <= header.covered());
+    let superfluous = closed.iter().filter(|(number, last)| *number < header.segment && *last <= header.covered());
     let superfluous: Vec<u64> = superfluous.map(|(number, _)| *number).collect();
     for name in superfluous.iter().map(|number| segment::name(*number)).filter(|name| names.contains(name)) {
         disk.remove(&name).at(Operation::Remove, &name)?;

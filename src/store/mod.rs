@@ -195,10 +195,9 @@ impl<R: Send + 'static> Store<R> {
         }
         match self.queue.try_send(Message::Staged(staged)) {
             Ok(()) => Ok(()),
-            Err(
-                TrySendError::Full(Message::Staged(staged))
-                | TrySendError::Disconnected(Message::Staged(staged)),
-            ) => Err(staged),
+            Err(TrySendError::Full(Message::Staged(staged)) | TrySendError::Disconnected(Message::Staged(staged))) => {
+                Err(staged)
+            }
             // Only what was sent comes back.
             Err(_) => Ok(()),
         }

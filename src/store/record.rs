@@ -35,14 +35,8 @@ pub fn put_mark(out: &mut Vec<u8>, mark: &Mark) {
             out.push(USER);
             out.extend_from_slice(&mark.user.octets());
             out.extend_from_slice(&mark.version.to_le_bytes());
-            out.extend_from_slice(&mark.lockout.failures.to_le_bytes());
-            let (kind, until) = match mark.lockout.lock {
-                Lock::Open => (0, 0),
-                Lock::Until(until) => (1, until.seconds()),
-                Lock::UntilReleased => (2, 0),
-            };
-            out.push(kind);
-            out.extend_from_slice(&until.to_le_bytes());
+            put_lockout(out, &mark.codes);
+            put_lockout(out, &mark.passwords);
         }
         Mark::Token(mark) => {
             out.push(TOKEN);
@@ -68,6 +62,17 @@ pub fn put_mark(out: &mut Vec<u8>, mark: &Mark) {
             out.extend_from_slice(&wall.subsec_nanos().to_le_bytes());
         }
     }
+}
+
+fn put_lockout(out: &mut Vec<u8>, lockout: &Lockout) {
+    out.extend_from_slice(&lockout.failures.to_le_bytes());
+    let (kind, until) = match lockout.lock {
+        Lock::Open => (0, 0),
+        Lock::Until(until) => (1, until.seconds()),
+        Lock::UntilReleased => (2, 0),
+    };
+    out.push(kind);
+    out.extend_from_slice(&until.to_le_bytes());
 }
 
 /// Reads numbers and marks from the front of some octets; `None` where they end too early or make no sense.
@@ -112,19 +117,24 @@ impl<'a> Cursor<'a> {
         self.array().map(EntryId::new)
     }
 
+    fn lockout(&mut self) -> Option<Lockout> {
+        let (failures, kind, until) = (self.u16()?, self.u8()?, self.u64()?);
+        let lock = match kind {
+            0 => Lock::Open,
+            1 => Lock::Until(Wall::from_seconds(until)),
+            2 => Lock::UntilReleased,
+            _ => return None,
+        };
+        Some(Lockout { failures, lock })
+    }
+
     /// The next mark.
     pub fn mark(&mut self) -> Option<Mark> {
         Some(match self.u8()? {
             USER => {
-                let (user, version, failures) = (self.id()?, self.u32()?, self.u16()?);
-                let (kind, until) = (self.u8()?, self.u64()?);
-                let lock = match kind {
-                    0 => Lock::Open,
-                    1 => Lock::Until(Wall::from_seconds(until)),
-                    2 => Lock::UntilReleased,
-                    _ => return None,
-                };
-                Mark::User(UserMark { user, version, lockout: Lockout { failures, lock } })
+                let (user, version) = (self.id()?, self.u32()?);
+                let (codes, passwords) = (self.lockout()?, self.lockout()?);
+                Mark::User(UserMark { user, version, codes, passwords })
             }
             TOKEN => {
                 let (token, version, has_last) = (self.id()?, self.u32()?, self.u8()?);
@@ -290,10 +300,11 @@ pub(super) mod arbitrary {
             any::<u64>().prop_map(|until| Lock::Until(Wall::from_seconds(until))),
             Just(Lock::UntilReleased)
         ];
-        let user =
-            (id.clone(), any::<u32>(), any::<u16>(), lock).prop_map(|(user, version, failures, lock)| {
-                Mark::User(UserMark { user, version, lockout: Lockout { failures, lock } })
-            });
+        let lockout =
+            (any::<u16>(), lock).prop_map(|(failures, lock)| Lockout { failures, lock }).boxed();
+        let user = (id.clone(), any::<u32>(), lockout.clone(), lockout).prop_map(
+            |(user, version, codes, passwords)| Mark::User(UserMark { user, version, codes, passwords }),
+        );
         let last = proptest::option::of(any::<u64>().prop_map(Step));
         let token = (id, any::<u32>(), last, any::<i16>(), any::<u16>(), any::<u32>()).prop_map(
             |(token, version, last, drift, failures, imprint)| {

@@ -57,7 +57,8 @@ pub fn clients(
     let list = Key::of(&["radius", "client"]);
     let written = written.client.as_deref().unwrap_or_default();
     if written.is_empty() {
-        report.need(&list, None::<()>, "add a [[radius.client]] with name, network, secret-file and service");
+        let right = "add a [[radius.client]] with name, network, secret-file and service";
+        report.missing(&list, "there is nobody who may ask", right);
     }
     let mut seen: Vec<(Key, Arc<Secret>)> = Vec::new();
     let mut built = Vec::new();

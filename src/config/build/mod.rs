@@ -11,12 +11,13 @@ pub use report::Report;
 use super::file;
 use super::problem::Key;
 use crate::policy::{Clients, Profile};
+use crate::store;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use directory::Directory;
+pub use directory::{Directory, Embedded, Ldap};
 
 /// A configuration without a problem.
 pub struct Settings {
@@ -29,7 +30,7 @@ pub struct Settings {
     /// Where users and tokens live.
     pub directory: Directory,
     /// What survives a restart.
-    pub state: State,
+    pub state: store::Settings,
     /// Metrics and health.
     pub http: Http,
     /// The operator's socket.
@@ -51,17 +52,10 @@ pub struct Radius {
     pub attributes_max: usize,
     /// The most requests in flight: 16 to 65536.
     pub in_flight_max: usize,
+    /// The failures of one end-user address within a minute after which it is refused: 5 to 10000.
+    pub source_failures_max: u32,
     /// Threads that judge, 1 to 256; `None` for as many as processors.
     pub workers: Option<usize>,
-}
-
-/// `[state]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// The folder.
-    pub directory: PathBuf,
-    /// When a mark is on disk.
-    pub durability: file::Durability,
 }
 
 /// `[http]`.
@@ -101,12 +95,20 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
     let radius = radius(root.radius.as_ref()?, report);
     let profiles = service::profiles(root.service.as_ref(), report);
     let clients = client::clients(root.radius.as_ref()?, &radius, &profiles, report);
-    let directory = directory::directory(root.directory.as_ref()?, report);
+    let in_use: Vec<_> = match &clients {
+        Some(clients) => clients.iter().map(|client| client.profile.parameters).collect(),
+        None => Vec::new(),
+    };
+    let directory = directory::directory(root.directory.as_ref()?, &in_use, report);
     let (state, audit, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
     let settings = Settings {
-        state: State {
-            directory: report.path(&Key::of(&["state", "directory"]), state.directory.as_ref()?),
-            durability: state.durability?,
+        state: store::Settings {
+            durability: match state.durability? {
+                file::Durability::Sync => store::Durability::Sync,
+                file::Durability::Relaxed => store::Durability::Relaxed,
+                file::Durability::Memory => store::Durability::Memory,
+            },
+            ..store::Settings::new(report.path(&Key::of(&["state", "directory"]), state.directory.as_ref()?))
         },
         http: http(root.http.as_ref()?, report)?,
         admin: Admin {
@@ -150,6 +152,12 @@ fn radius(written: &file::Radius, report: &mut Report<'_>) -> Radius {
         ),
         attributes_max: report.number(&at.name("attributes-max"), written.attributes_max, 16..=2038),
         in_flight_max: report.number(&at.name("in-flight-max"), written.in_flight_max, 16..=65_536),
+        source_failures_max: u32::try_from(report.number(
+            &at.name("source-failures-max"),
+            written.source_failures_max,
+            5..=10_000,
+        ))
+        .unwrap_or(u32::MAX),
         workers: written.workers.map(|workers| report.number(&at.name("workers"), Some(workers), 1..=256)),
     }
 }

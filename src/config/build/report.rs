@@ -2,7 +2,7 @@
 
 use crate::config::document::Syntax;
 use crate::config::layers::Layers;
-use crate::config::problem::{Key, Place, Problem, Weight};
+use crate::config::problem::{Key, Problem, Weight};
 use crate::config::show::toml;
 use crate::config::value::Length;
 use std::fmt::Display;
@@ -48,12 +48,19 @@ impl<'l> Report<'l> {
         self.add(Weight::Warning, key, why.into(), right.into());
     }
 
-    /// A value that must be there. One that was there but wrong has been reported already.
+    /// A value that must be there.
     pub fn need<T>(&mut self, key: &Key, value: Option<T>, right: &str) -> Option<T> {
-        if value.is_none() && !self.layers.is_removed(key) && self.layers.syntax() == Syntax::Whole {
-            self.refuse(key, "it is missing", right);
+        if value.is_none() {
+            self.missing(key, "it is missing", right);
         }
         value
+    }
+
+    /// A value is not there. One that was there but wrong has been reported already.
+    pub fn missing(&mut self, key: &Key, why: &str, right: &str) {
+        if !self.layers.is_removed(key) && self.layers.syntax() == Syntax::Whole {
+            self.refuse(key, why, right);
+        }
     }
 
     /// The value that a type's own constructor made, or its refusal.
@@ -88,11 +95,7 @@ impl<'l> Report<'l> {
 
     fn add(&mut self, weight: Weight, key: &Key, why: String, right: String) {
         let written = self.layers.value(key);
-        let place = match self.layers.place(key) {
-            // Of a table that somebody has begun, the missing key belongs into it; the line only points there.
-            Place::Default => self.layers.main_file(),
-            place => place,
-        };
+        let place = self.layers.place(key);
         let value = written.filter(|_| !key.is_secret()).and_then(toml);
         self.problems.push(Problem { weight, place, key: key.clone(), value, why, right });
     }

@@ -85,7 +85,7 @@ impl Written<'_> {
         }
         let Some(file) = self.file else {
             let right = format!("write {name}-file or {name}-credential");
-            report.need(&table.name(&format!("{name}-file")), None::<()>, &right);
+            report.missing(&table.name(&format!("{name}-file")), "it is missing", &right);
             return None;
         };
         read(&report.path(&key, file), &key, Guard::Mode, report)

@@ -253,6 +253,11 @@ impl Layout {
         self.identity.as_deref()
     }
 
+    /// The attribute that holds a token's serial number, if there is one.
+    pub fn serial(&self) -> Option<&str> {
+        self.token.serial.as_deref()
+    }
+
     /// How a user's tokens are found.
     pub fn tokens_at(&self) -> &TokensAt {
         &self.tokens
@@ -444,5 +449,7 @@ fn dns<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Vec<Dn> {
     dns
 }
 
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests;

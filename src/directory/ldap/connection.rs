@@ -5,7 +5,9 @@
 //! which ends the process; it reads messages of any size, queues without bound, and leaves passwords in freed memory.
 
 use super::ber::{self, Malformed, Writer};
-use super::message::{self, Control, Message, Outcome, PAGED_RESULTS, PASSWORD_POLICY, RawEntry, Response, Search};
+use super::message::{
+    self, Control, Message, Outcome, PAGED_RESULTS, PASSWORD_POLICY, RawEntry, Response, Search,
+};
 use super::settings::{Server, Settings, Tls, Trust};
 use super::stream::Stream;
 use std::io;
@@ -47,6 +49,9 @@ pub enum Trouble {
     /// The service identity cannot bind.
     #[error("the service identity cannot bind (result {0}); check bind-dn and bind-password")]
     ServiceBind(u32),
+    /// A user's bind ended with a result that says nothing about the password.
+    #[error("the bind ended with result {0}, which says nothing about the password: {1}")]
+    Bind(u32, String),
     /// A search failed.
     #[error("the search failed with result {0}: {1}")]
     Search(u32, String),
@@ -107,7 +112,12 @@ enum State {
 
 impl Connection {
     /// Connects, protects the connection and binds the service identity, all within `time`.
-    pub async fn open(settings: &Settings, server: &Server, identity: Identity, time: Duration) -> Result<Connection, Trouble> {
+    pub async fn open(
+        settings: &Settings,
+        server: &Server,
+        identity: Identity,
+        time: Duration,
+    ) -> Result<Connection, Trouble> {
         let opening = async {
             let mut connection = Connection::protected(server, &settings.trust).await?;
             if identity == Identity::Service && !settings.bind_dn.is_empty() {
@@ -154,7 +164,12 @@ impl Connection {
     }
 
     /// One simple bind. The caller has made sure that the password is not empty.
-    pub async fn bind(&mut self, dn: &str, password: &[u8], controls: &[Control]) -> Result<BindAnswer, Trouble> {
+    pub async fn bind(
+        &mut self,
+        dn: &str,
+        password: &[u8],
+        controls: &[Control],
+    ) -> Result<BindAnswer, Trouble> {
         let id = self.begin();
         self.send(message::bind(id, dn, password, controls)).await?;
         let answer = self.receive().await?;
@@ -187,7 +202,12 @@ impl Connection {
                 Response::Intermediate(..) => {}
                 Response::SearchDone(Outcome { code, text }) => {
                     let page = answer.control(PAGED_RESULTS)?.map(<[u8]>::to_vec);
-                    let end = SearchEnd { code, text: String::from_utf8_lossy(text).into_owned(), references, page };
+                    let end = SearchEnd {
+                        code,
+                        text: String::from_utf8_lossy(text).into_owned(),
+                        references,
+                        page,
+                    };
                     self.state = State::Idle;
                     return Ok(end);
                 }

@@ -35,6 +35,15 @@ pub enum Event {
         /// How it ended.
         ended: Ended,
     },
+    /// A server could not answer a request; the next one is asked.
+    Failed {
+        /// The server's URL.
+        server: Arc<str>,
+        /// What it was asked.
+        operation: Operation,
+        /// Why.
+        trouble: Trouble,
+    },
     /// A user search got an answer that says "look elsewhere": what lies there is not seen.
     ReferralIgnored {
         /// The server's URL.

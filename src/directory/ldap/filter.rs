@@ -22,13 +22,17 @@ pub struct Filter(Vec<u8>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterProblem {
     /// The text is no filter.
-    #[error("this is not an LDAP filter (RFC 4515); write for example (&(objectClass=inetOrgPerson)(uid={{user}}))")]
+    #[error(
+        "this is not an LDAP filter (RFC 4515); write for example (&(objectClass=inetOrgPerson)(uid={{user}}))"
+    )]
     Syntax,
     /// The name stands nowhere.
     #[error("{{user}} is missing; write for example (uid={{user}})")]
     PlaceMissing,
     /// The name stands where it cannot be compared exactly.
-    #[error("{{user}} can only stand in an equality, once in each; write for example (uid={{user}}) or (mail={{user}}@example.jp)")]
+    #[error(
+        "{{user}} can only stand in an equality, once in each; write for example (uid={{user}}) or (mail={{user}}@example.jp)"
+    )]
     PlaceMisused,
 }
 

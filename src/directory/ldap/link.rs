@@ -71,6 +71,11 @@ impl Kept {
         Kept { dn: entry.dn.into(), attributes: Secret::new(entry.kept()) }
     }
 
+    /// Whether it is the same entry with the same content.
+    pub fn is_same(&self, other: &Kept) -> bool {
+        self.dn == other.dn && self.attributes == other.attributes
+    }
+
     /// The entry again.
     pub fn entry(&self) -> RawEntry<'_> {
         RawEntry::again(&self.dn, self.attributes.expose())
@@ -113,13 +118,15 @@ impl Link {
     /// One bind as a user.
     pub async fn bind(&self, dn: &str, password: &Secret, deadline: Mono) -> Result<BindAnswer, NoAnswer> {
         let turn = self.binds.turn(deadline).await?;
-        let controls =
-            [Control { oid: PASSWORD_POLICY, criticality: Criticality::Optional, value: None }];
+        let controls = [Control { oid: PASSWORD_POLICY, criticality: Criticality::Optional, value: None }];
         let begun = now().mono;
         let result = loop {
             let time = self.time_left(deadline)?;
             let attempt = async {
-                let (mut connection, age) = turn.connection(&self.settings, &self.server, time).await.map_err(|trouble| (trouble, Age::Fresh))?;
+                let (mut connection, age) = turn
+                    .connection(&self.settings, &self.server, time)
+                    .await
+                    .map_err(|trouble| (trouble, Age::Fresh))?;
                 match connection.bind(dn, password.expose(), &controls).await {
                     Ok(answer) => {
                         turn.keep(connection);
@@ -142,13 +149,21 @@ impl Link {
     }
 
     /// One search by the service identity; at most `limit` entries are taken, more are trouble.
-    pub async fn search(&self, search: &Search<'_>, limit: usize, deadline: Mono) -> Result<(Vec<Kept>, SearchEnd), NoAnswer> {
+    pub async fn search(
+        &self,
+        search: &Search<'_>,
+        limit: usize,
+        deadline: Mono,
+    ) -> Result<(Vec<Kept>, SearchEnd), NoAnswer> {
         let turn = self.searches.turn(deadline).await?;
         let begun = now().mono;
         let result = loop {
             let time = self.time_left(deadline)?;
             let attempt = async {
-                let (mut connection, age) = turn.connection(&self.settings, &self.server, time).await.map_err(|trouble| (trouble, Age::Fresh))?;
+                let (mut connection, age) = turn
+                    .connection(&self.settings, &self.server, time)
+                    .await
+                    .map_err(|trouble| (trouble, Age::Fresh))?;
                 let mut entries = Vec::new();
                 let end = connection.search(search, |entry| {
                     if entries.len() >= limit {
@@ -178,6 +193,17 @@ impl Link {
         Ok(result?)
     }
 
+    /// Reports why a request got no answer here, and gives what the pipeline is told if no other server has one.
+    pub fn gave_up(&self, operation: Operation, why: NoAnswer, deadline: Mono) -> Unavailable {
+        match why {
+            NoAnswer::TooLate => Unavailable::TooLate,
+            NoAnswer::Trouble(trouble) => {
+                (self.events)(Event::Failed { server: Arc::clone(&self.url), operation, trouble });
+                if deadline <= now().mono { Unavailable::TooLate } else { Unavailable::Unreachable }
+            }
+        }
+    }
+
     /// A connection of its own, for reading or following everything.
     pub async fn connect(&self) -> Result<Connection, Trouble> {
         Connection::open(&self.settings, &self.server, Identity::Service, self.settings.timeout).await
@@ -186,7 +212,12 @@ impl Link {
     /// Reports the end of an operation; one that failed makes the server doubtful until somebody has looked.
     pub fn ended<T>(&self, operation: Operation, begun: Mono, result: &Result<T, Trouble>) {
         let took = now().mono.since(begun);
-        (self.events)(Event::Operation { server: Arc::clone(&self.url), operation, took, ended: Ended::of(result) });
+        (self.events)(Event::Operation {
+            server: Arc::clone(&self.url),
+            operation,
+            took,
+            ended: Ended::of(result),
+        });
         if result.is_err() {
             self.doubt();
         }
@@ -295,16 +326,5 @@ impl From<TooLate> for NoAnswer {
 impl From<Trouble> for NoAnswer {
     fn from(trouble: Trouble) -> NoAnswer {
         NoAnswer::Trouble(trouble)
-    }
-}
-
-impl NoAnswer {
-    /// What the pipeline is told when the last server has failed like this.
-    pub fn unavailable(&self, deadline: Mono) -> Unavailable {
-        match self {
-            NoAnswer::TooLate => Unavailable::TooLate,
-            NoAnswer::Trouble(_) if deadline <= now().mono => Unavailable::TooLate,
-            NoAnswer::Trouble(_) => Unavailable::Unreachable,
-        }
     }
 }

@@ -25,10 +25,7 @@ pub fn meaning(answer: &BindAnswer, grace: GraceLogins) -> Meaning {
     let decided = match answer.code {
         0 => policy.reservation(grace).unwrap_or(PasswordAnswer::Right),
         // invalidCredentials: the server may say why.
-        49 => policy
-            .refusal()
-            .or_else(|| active_directory(&answer.text))
-            .unwrap_or(PasswordAnswer::Wrong),
+        49 => policy.refusal().or_else(|| active_directory(&answer.text)).unwrap_or(PasswordAnswer::Wrong),
         // constraintViolation: 389 Directory Server's "exceed password retry limit".
         19 => PasswordAnswer::Locked,
         // unwillingToPerform: 389 Directory Server's "account inactivated". Anything else is no word on the user.
@@ -146,7 +143,8 @@ mod tests {
         ] {
             assert_eq!(of(code, "", Some(policy)), expected, "{code} {policy:02x?}");
         }
-        let grace = BindAnswer { code: 0, text: String::new(), policy: Some(vec![0x30, 5, 0xa0, 3, 0x81, 1, 3]) };
+        let grace =
+            BindAnswer { code: 0, text: String::new(), policy: Some(vec![0x30, 5, 0xa0, 3, 0x81, 1, 3]) };
         assert_eq!(meaning(&grace, GraceLogins::Accepted), Answer(Right));
     }
 
@@ -163,7 +161,9 @@ mod tests {
             ("773", MustChange),
             ("775", Locked),
         ] {
-            let text = format!("80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data {code}, v1db1\0");
+            let text = format!(
+                "80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data {code}, v1db1\0"
+            );
             assert_eq!(of(49, &text, None), Answer(expected), "{code}");
         }
         assert_eq!(of(53, "Account inactivated. Contact system administrator.", None), Answer(Disabled));

@@ -54,7 +54,8 @@ impl Pool {
     pub async fn turn(&self, deadline: Mono) -> Result<Turn<'_>, TooLate> {
         let left = deadline.since(now().mono);
         let ahead = u32::try_from(self.waiting.load(Ordering::Relaxed) / self.size).unwrap_or(u32::MAX);
-        if left.is_zero() || left < self.usual.worst().saturating_add(self.usual.mean().saturating_mul(ahead)) {
+        if left.is_zero() || left < self.usual.worst().saturating_add(self.usual.mean().saturating_mul(ahead))
+        {
             self.usual.forget_a_little();
             return Err(TooLate);
         }
@@ -62,7 +63,11 @@ impl Pool {
         let permit = tokio::time::timeout(left, self.turns.acquire()).await;
         let Ok(Ok(permit)) = permit else { return Err(TooLate) };
         // The wait may have used up what the operation needs.
-        if deadline.since(now().mono) < self.usual.worst() { Err(TooLate) } else { Ok(Turn { pool: self, _permit: permit }) }
+        if deadline.since(now().mono) < self.usual.worst() {
+            Err(TooLate)
+        } else {
+            Ok(Turn { pool: self, _permit: permit })
+        }
     }
 
     /// Remembers how long an operation took.
@@ -82,7 +87,12 @@ impl Pool {
 
 impl Turn<'_> {
     /// A connection, kept or opened for this.
-    pub async fn connection(&self, settings: &Settings, server: &Server, time: Duration) -> Result<(Connection, Age), Trouble> {
+    pub async fn connection(
+        &self,
+        settings: &Settings,
+        server: &Server,
+        time: Duration,
+    ) -> Result<(Connection, Age), Trouble> {
         loop {
             let Some(mut kept) = self.pool.lock().pop() else { break };
             if kept.is_usable() {
@@ -142,7 +152,8 @@ impl Usual {
 
     /// What nearly every operation stays below.
     fn worst(&self) -> Duration {
-        self.mean().saturating_add(Duration::from_nanos(self.deviation.load(Ordering::Relaxed).saturating_mul(2)))
+        self.mean()
+            .saturating_add(Duration::from_nanos(self.deviation.load(Ordering::Relaxed).saturating_mul(2)))
     }
 
     /// Nothing is learned from operations that were not begun, so that a slow hour would refuse impatient callers for

@@ -2,6 +2,8 @@
 
 use super::filter::UserFilter;
 use crate::directory::layout::Layout;
+use crate::directory::seal::Keyring;
+use crate::otp::Parameters;
 use crate::secret::Secret;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -42,6 +44,10 @@ pub struct Settings {
     pub user_filter: UserFilter,
     /// What the attributes are called.
     pub layout: Layout,
+    /// What holds where the layout leaves something open.
+    pub defaults: Parameters,
+    /// Opens sealed secrets.
+    pub keyring: Arc<Keyring>,
     /// How memory is kept in step.
     pub mode: Mode,
     /// The longest that one operation may take.
@@ -125,7 +131,9 @@ pub enum ServerProblem {
     #[error("the host is neither a DNS name nor an address")]
     Host,
     /// Passwords would cross the network in clear.
-    #[error("passwords would cross the network in clear; use ldaps:// or start-tls, or set allow-cleartext = true")]
+    #[error(
+        "passwords would cross the network in clear; use ldaps:// or start-tls, or set allow-cleartext = true"
+    )]
     Cleartext,
 }
 
@@ -146,7 +154,14 @@ impl Server {
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once(']').ok_or(ServerProblem::Url)?;
-                (host, if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(ServerProblem::Url)?) })
+                (
+                    host,
+                    if port.is_empty() {
+                        None
+                    } else {
+                        Some(port.strip_prefix(':').ok_or(ServerProblem::Url)?)
+                    },
+                )
             }
             None => match authority.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
@@ -168,7 +183,8 @@ impl Server {
 }
 
 fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Who may vouch for a server's name.
@@ -176,7 +192,7 @@ fn is_loopback(host: &str) -> bool {
 pub struct Trust(pub(super) Arc<ClientConfig>);
 
 /// What is wrong with the certificates to trust.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TrustProblem {
     /// There is none, and a server needs one.
     #[error("there is no CA certificate; set ca-file")]
@@ -191,12 +207,18 @@ impl Trust {
     ///
     /// # Errors
     /// None is given, or one cannot be used.
-    pub fn these(authorities: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<Trust, TrustProblem> {
+    pub fn these(
+        authorities: impl IntoIterator<Item = CertificateDer<'static>>,
+    ) -> Result<Trust, TrustProblem> {
         let mut roots = RootCertStore::empty();
         for authority in authorities {
             roots.add(authority).map_err(TrustProblem::Certificate)?;
         }
-        if roots.is_empty() { Err(TrustProblem::None) } else { Trust::with(roots).map_err(TrustProblem::Certificate) }
+        if roots.is_empty() {
+            Err(TrustProblem::None)
+        } else {
+            Trust::with(roots).map_err(TrustProblem::Certificate)
+        }
     }
 
     /// Trusts nobody: no TLS connection will ever come about.

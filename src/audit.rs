@@ -1,1 +1,0 @@
-//! One line per decision, for people and for evidence.

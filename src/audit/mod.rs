@@ -1,0 +1,388 @@
+//! One line per decision, for people and for evidence: a file of JSON lines, each of which carries the hash of the one
+//! before.
+//!
+//! The evidence comes from the journal, where it became durable together with the marks; this file is written behind
+//! it. After a crash a torn end is cut here and written again from the journal, to the very same octets.
+//!
+//! What the chain shows: a line that was changed, removed, inserted or moved, and a file that lost its end while a
+//! later file goes on. What it cannot show by itself: lines missing at the end of the newest file, or a chain that
+//! was written anew as a whole; for that, keep the last hash somewhere else from time to time ([`Whole::hash`]).
+
+mod chain;
+mod line;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use line::Line;
+pub use verify::{Broken, Start, Whole, Why, verify};
+
+use crate::clock;
+use chain::{Place, Tail};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Octets kept until they are known to be on disk; beyond this the file is synced at once, and if that fails nothing
+/// more is taken.
+pub const PENDING_MAX: usize = 16 * 1024 * 1024;
+/// How much of the end of a file is searched for what a power cut left: more than is ever written between two syncs.
+const END: u64 = 4 * PENDING_MAX as u64;
+
+/// Where the evidence goes, and what happens when it cannot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The file; made if it does not exist, in a directory that does.
+    pub file: PathBuf,
+    /// What happens when it cannot be written.
+    pub on_failure: OnFailure,
+}
+
+/// What happens when the evidence cannot be written (SEC-13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Nobody is answered.
+    #[default]
+    Stop,
+    /// Service goes on and the alarm is raised; what does not fit into memory is lost, and a line says how much.
+    Alarm,
+}
+
+/// Why the audit file cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The disk.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    /// Another daemon has it.
+    #[error("{0} is in use by another daemon: give each its own [audit] file")]
+    InUse(PathBuf),
+    /// The file holds something else.
+    #[error("{0} does not end with a line of an audit log; move it away, or name another [audit] file")]
+    NotAudit(PathBuf),
+}
+
+/// The audit file cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {doing} {}: {reason}", file.display())]
+pub struct Trouble {
+    /// What was being done.
+    pub doing: &'static str,
+    /// To which file.
+    pub file: PathBuf,
+    /// What the system said.
+    pub reason: String,
+    /// The same, as a kind.
+    pub kind: io::ErrorKind,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Lines written.
+    pub lines: AtomicU64,
+    /// Writes and syncs that failed.
+    pub failures: AtomicU64,
+    /// Lines that were given up (only with [`OnFailure::Alarm`]).
+    pub lost: AtomicU64,
+}
+
+/// The audit file; shared by the committer, which appends, and whoever syncs and reopens it.
+pub struct Audit {
+    on_failure: OnFailure,
+    figures: Figures,
+    /// Guards file and chain. Held during writes and syncs of the audit file, never together with another lock.
+    writer: Mutex<Writer>,
+}
+
+struct Writer {
+    path: PathBuf,
+    file: File,
+    /// The end of the chain, pending lines included.
+    tail: Tail,
+    /// Everything that is not known to be on disk.
+    pending: Vec<u8>,
+    /// How much of it has been written.
+    written: usize,
+    /// The sequence up to which the file is known to be on disk.
+    durable: u64,
+    /// The written part may be gone after a failed sync: it must be cut off before it is written again.
+    rewind: bool,
+    /// Lines given up since the last one that was taken.
+    lost: u64,
+    trouble: Option<Trouble>,
+}
+
+impl Audit {
+    /// Opens or makes the file, cuts a torn end, and returns it with the sequence of its last line (0 if none): the
+    /// journal has everything newer.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open(settings: &Settings) -> Result<(Audit, u64), Error> {
+        let path = settings.file.clone();
+        let mut file = open_file(&path).map_err(|error| trouble("open", &path, &error))?;
+        if !lock(&file).map_err(|error| trouble("lock", &path, &error))? {
+            return Err(Error::InUse(path));
+        }
+        let tail = match settle(&mut file) {
+            Ok(Some(tail)) => tail,
+            Ok(None) => return Err(Error::NotAudit(path)),
+            Err(error) => return Err(trouble("read", &path, &error).into()),
+        };
+        let last = tail.sequence;
+        let writer = Writer {
+            path,
+            file,
+            tail,
+            pending: Vec::new(),
+            written: 0,
+            durable: last,
+            rewind: false,
+            lost: 0,
+            trouble: None,
+        };
+        let (on_failure, figures) = (settings.on_failure, Figures::default());
+        Ok((Audit { on_failure, figures, writer: Mutex::new(writer) }, last))
+    }
+
+    /// Appends lines: each a JSON object without its closing brace, as [`Line`] builds it, with its sequence. A
+    /// sequence that the file has already is left out. On an error the lines wait in memory and are written with the
+    /// next ones.
+    ///
+    /// # Errors
+    /// The file cannot be written now, or too much waits already.
+    pub fn append(&self, evidence: &[(u64, Box<[u8]>)]) -> Result<(), Trouble> {
+        let mut writer = self.writer();
+        if writer.pending.len() >= PENDING_MAX && writer.sync().is_err() {
+            writer.lost = writer.lost.saturating_add(evidence.len() as u64);
+            Figures::add(&self.figures.lost, evidence.len() as u64);
+            return self.result(&writer);
+        }
+        if writer.lost > 0 {
+            if self.on_failure == OnFailure::Stop {
+                // Written now, later lines would hide that some are missing; a restart takes them from the journal.
+                return self.result(&writer);
+            }
+            let lost = std::mem::take(&mut writer.lost);
+            let gap = Line::new(clock::now().wall, "audit-gap").number("lost", lost).finish();
+            let sequence = writer.tail.sequence;
+            writer.push(sequence, &gap);
+        }
+        for (sequence, evidence) in evidence {
+            if *sequence > writer.tail.sequence {
+                writer.push(*sequence, evidence);
+                Figures::add(&self.figures.lines, 1);
+            }
+        }
+        let _ = writer.flush();
+        self.result(&writer)
+    }
+
+    /// Makes the file durable; returns the sequence up to which it is, for
+    /// [`Store::evidence_durable`](crate::store::Store::evidence_durable). Called about once a second.
+    ///
+    /// # Errors
+    /// What is not known to be on disk is written again at the next call.
+    pub fn sync(&self) -> Result<u64, Trouble> {
+        let mut writer = self.writer();
+        let _ = writer.sync();
+        self.result(&writer).map(|()| writer.durable)
+    }
+
+    /// Goes on in a new file of the same name, after the old one was moved away (SIGHUP from logrotate). The chain
+    /// goes on: the first line of the new file carries the hash of the last one of the old. Does nothing if the file
+    /// is still the same.
+    ///
+    /// # Errors
+    /// The old file stays in use.
+    pub fn reopen(&self) -> Result<(), Trouble> {
+        self.writer().reopen()
+    }
+
+    /// Why the file cannot be written now.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.writer().trouble.clone()
+    }
+
+    /// Whether nobody is to be answered while [`Audit::append`] fails.
+    pub fn stops_service(&self) -> bool {
+        self.on_failure == OnFailure::Stop
+    }
+
+    /// What has been counted since the start.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn result(&self, writer: &Writer) -> Result<(), Trouble> {
+        match &writer.trouble {
+            None => Ok(()),
+            Some(trouble) => {
+                Figures::add(&self.figures.failures, 1);
+                Err(trouble.clone())
+            }
+        }
+    }
+}
+
+impl Figures {
+    fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+impl Writer {
+    fn push(&mut self, sequence: u64, evidence: &[u8]) {
+        self.tail = self.tail.append(&mut self.pending, sequence, evidence);
+    }
+
+    /// Writes what has not been written.
+    fn flush(&mut self) -> Result<(), ()> {
+        let result = self.write_rest();
+        self.note("write", result)
+    }
+
+    fn note(&mut self, doing: &'static str, result: io::Result<()>) -> Result<(), ()> {
+        self.trouble = result.as_ref().err().map(|error| trouble(doing, &self.path, error));
+        result.map_err(|_| ())
+    }
+
+    fn write_rest(&mut self) -> io::Result<()> {
+        if self.rewind {
+            self.cut_unsynced()?;
+        }
+        if self.file.metadata()?.nlink() == 0 {
+            // Removed under our hands: nothing written there is ever read. The gap in the chain will show it.
+            self.go_on_in_new_file()?;
+        }
+        while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.file.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.written = self.written.saturating_add(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), ()> {
+        self.flush()?;
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let result = rustix::fs::fdatasync(&self.file).map_err(io::Error::from);
+        // After a failed sync the system forgets what it could not write, so it is cut off and written again.
+        self.rewind = result.is_err();
+        self.note("sync", result)?;
+        self.pending.clear();
+        self.written = 0;
+        self.durable = self.tail.sequence;
+        Ok(())
+    }
+
+    /// Cuts off what has been written since the last sync.
+    fn cut_unsynced(&mut self) -> io::Result<()> {
+        let len = self.file.metadata()?.len();
+        self.file.set_len(len.saturating_sub(self.written as u64))?;
+        self.written = 0;
+        self.rewind = false;
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), Trouble> {
+        let ours = self.file.metadata().map(|ours| (ours.dev(), ours.ino()));
+        let there = std::fs::metadata(&self.path).map(|there| (there.dev(), there.ino()));
+        if matches!((ours, there), (Ok(ours), Ok(there)) if ours == there) {
+            return Ok(());
+        }
+        if self.sync().is_err() {
+            // What cannot be finished in the old file comes into the new one.
+            self.cut_unsynced().map_err(|error| trouble("cut", &self.path, &error))?;
+        }
+        let result = self.go_on_in_new_file();
+        let _ = self.note("open", result);
+        let _ = self.sync();
+        self.trouble.clone().map_or(Ok(()), Err)
+    }
+
+    /// Opens a new file and goes on with the chain there. A line of our own comes first, so that the chain is not lost
+    /// by a restart before anything happens.
+    fn go_on_in_new_file(&mut self) -> io::Result<()> {
+        let file = open_file(&self.path)?;
+        if file.metadata()?.len() > 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the new file is not empty; move it away",
+            ));
+        }
+        if !lock(&file)? {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "another daemon has it"));
+        }
+        self.file = file;
+        self.written = 0;
+        self.rewind = false;
+        let sequence = self.tail.sequence;
+        if self.pending.is_empty() {
+            self.push(sequence, &Line::new(clock::now().wall, "audit-continued").finish());
+        }
+        Ok(())
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    // Append, so that a tool that copies and truncates does not leave us writing behind a hole.
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+}
+
+fn lock(file: &File) -> io::Result<bool> {
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn trouble(doing: &'static str, file: &Path, error: &io::Error) -> Trouble {
+    Trouble { doing, file: file.to_owned(), reason: error.to_string(), kind: error.kind() }
+}
+
+/// Cuts a torn end and finds the end of the chain; `None` if this is not an audit file.
+fn settle(file: &mut File) -> io::Result<Option<Tail>> {
+    let len = file.metadata()?.len();
+    if len == 0 {
+        return Ok(Some(Tail::default()));
+    }
+    let start = len.saturating_sub(END);
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(start))?;
+    file.take(END).read_to_end(&mut end)?;
+    // A line holds no zeros; a power cut leaves them where written octets did not reach the disk.
+    let whole = end.split(|&octet| octet == 0).next().unwrap_or_default();
+    let kept = whole.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at.saturating_add(1));
+    let lines = whole.get(..kept).unwrap_or_default();
+    let tail = match lines.strip_suffix(b"\n").and_then(|lines| lines.rsplit(|&octet| octet == b'\n').next())
+    {
+        Some(last) => match Place::of(last) {
+            Some(place) => Tail::of(last, place.sequence),
+            None => return Ok(None),
+        },
+        // Not one whole line: the first write was torn, unless this never was an audit file.
+        None if start == 0 && matches!(end.first(), Some(b'{' | 0)) => Tail::default(),
+        None => return Ok(None),
+    };
+    if kept < end.len() {
+        file.set_len(start.saturating_add(kept as u64))?;
+    }
+    // What is read may be in memory only.
+    rustix::fs::fdatasync(&*file)?;
+    Ok(Some(tail))
+}

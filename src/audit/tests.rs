@@ -1,0 +1,245 @@
+//! The audit file as a whole: torn ends, faults, rotation, and a table of tampering.
+
+use super::*;
+use crate::clock::Wall;
+use std::fs;
+use tempfile::TempDir;
+
+struct Bench {
+    directory: TempDir,
+    settings: Settings,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings { file: directory.path().join("audit.jsonl"), on_failure: OnFailure::Stop };
+        Bench { directory, settings }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn open(&self) -> (Audit, u64) {
+        Audit::open(&self.settings).unwrap()
+    }
+
+    fn read(&self) -> Vec<u8> {
+        fs::read(&self.settings.file).unwrap()
+    }
+}
+
+fn evidence(sequences: impl IntoIterator<Item = u64>) -> Vec<(u64, Box<[u8]>)> {
+    let line = |sequence| Line::new(Wall::from_seconds(sequence), "login").number("n", sequence).finish();
+    sequences.into_iter().map(|sequence| (sequence, line(sequence))).collect()
+}
+
+#[test]
+fn lines_are_json_and_chained() {
+    let bench = Bench::new();
+    let (audit, last) = bench.open();
+    assert_eq!(last, 0);
+    audit.append(&evidence([1, 2, 5])).unwrap();
+    assert_eq!(audit.sync(), Ok(5));
+    let text = String::from_utf8(bench.read()).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["prev"], "0".repeat(64));
+    assert_eq!(lines[2]["seq"], 5);
+    let whole = verify(&[&bench.settings.file]).unwrap();
+    assert_eq!((whole.lines, whole.first, whole.last, whole.start), (3, 1, 5, Start::Beginning));
+}
+
+#[test]
+fn a_line_torn_at_any_octet_is_written_again_to_the_same_octets() {
+    let bench = Bench::new();
+    let all = evidence(1..=4);
+    bench.open().0.append(&all).unwrap();
+    let good = bench.read();
+    for len in 0..good.len() {
+        for zeros in [0, 700] {
+            let mut torn = good[..len].to_vec();
+            torn.resize(len + zeros, 0);
+            fs::write(&bench.settings.file, torn).unwrap();
+            let (audit, last) = bench.open();
+            let missing: Vec<_> = all.iter().filter(|(sequence, _)| *sequence > last).cloned().collect();
+            audit.append(&missing).unwrap();
+            assert_eq!(bench.read(), good, "{len} octets and {zeros} zeros were left");
+        }
+    }
+}
+
+#[test]
+fn octets_lost_in_the_middle_of_the_end_are_written_again() {
+    let bench = Bench::new();
+    let all = evidence(1..=40);
+    bench.open().0.append(&all).unwrap();
+    let good = bench.read();
+    let mut holed = good.clone();
+    holed[1000..1512].fill(0);
+    fs::write(&bench.settings.file, holed).unwrap();
+    let (audit, last) = bench.open();
+    assert!(last > 0 && last < 40);
+    // Whatever the journal hands over again besides is left out.
+    audit.append(&all).unwrap();
+    assert_eq!(bench.read(), good);
+}
+
+#[test]
+fn a_file_of_something_else_is_not_touched() {
+    let bench = Bench::new();
+    for other in ["root:x:0:0:root:/root:/bin/sh\n", "no newline", "{\"json\":\"but not ours\"}\n", "\n"] {
+        fs::write(&bench.settings.file, other).unwrap();
+        assert!(matches!(Audit::open(&bench.settings), Err(Error::NotAudit(_))), "{other:?}");
+        assert_eq!(bench.read(), other.as_bytes());
+    }
+}
+
+#[test]
+fn two_daemons_cannot_write_one_file() {
+    let bench = Bench::new();
+    let _first = bench.open();
+    assert!(matches!(Audit::open(&bench.settings), Err(Error::InUse(_))));
+}
+
+#[test]
+fn a_rotated_file_goes_on_in_the_new_one_and_survives_a_restart() {
+    let bench = Bench::new();
+    let (audit, _) = bench.open();
+    audit.append(&evidence(1..=3)).unwrap();
+    audit.reopen().unwrap();
+    let old = bench.path("audit.jsonl.1");
+    fs::rename(&bench.settings.file, &old).unwrap();
+    audit.append(&evidence([4])).unwrap();
+    audit.reopen().unwrap();
+    drop(audit);
+    let (audit, last) = bench.open();
+    assert_eq!(last, 4);
+    audit.append(&evidence([5])).unwrap();
+    let whole = verify(&[&old, &bench.settings.file]).unwrap();
+    // One line says that the chain goes on.
+    assert_eq!((whole.lines, whole.first, whole.last), (6, 1, 5));
+    assert_eq!(verify(&[&bench.settings.file]).unwrap().start, Start::Middle);
+}
+
+#[test]
+fn sec_13_a_removed_file_is_made_again_and_the_chain_shows_the_loss() {
+    let bench = Bench::new();
+    let (audit, _) = bench.open();
+    audit.append(&evidence(1..=3)).unwrap();
+    audit.sync().unwrap();
+    fs::remove_file(&bench.settings.file).unwrap();
+    audit.append(&evidence([4])).unwrap();
+    let whole = verify(&[&bench.settings.file]).unwrap();
+    assert_eq!((whole.first, whole.last, whole.start), (4, 4, Start::Middle));
+}
+
+#[test]
+fn sec_13_a_full_disk_is_told_and_nothing_is_lost_when_it_clears() {
+    let bench = Bench::new();
+    std::os::unix::fs::symlink("/dev/full", &bench.settings.file).unwrap();
+    let (audit, _) = bench.open();
+    assert_eq!(audit.append(&evidence(1..=2)).unwrap_err().kind, io::ErrorKind::StorageFull);
+    assert!(audit.trouble().is_some() && audit.stops_service());
+    assert!(audit.figures().failures.load(Ordering::Relaxed) > 0);
+    // The disk clears: here the link is replaced, and the daemon told to open the file again.
+    fs::remove_file(&bench.settings.file).unwrap();
+    audit.writer().file = open_file(&bench.settings.file).unwrap();
+    audit.append(&evidence([3])).unwrap();
+    assert_eq!((audit.trouble(), audit.sync()), (None, Ok(3)));
+    assert_eq!(verify(&[&bench.settings.file]).unwrap().lines, 3);
+}
+
+#[test]
+fn sec_13_what_does_not_fit_into_memory_is_never_lost_silently() {
+    for on_failure in [OnFailure::Stop, OnFailure::Alarm] {
+        let mut bench = Bench::new();
+        bench.settings.on_failure = on_failure;
+        std::os::unix::fs::symlink("/dev/full", &bench.settings.file).unwrap();
+        let (audit, _) = bench.open();
+        assert!(audit.append(&[(1, vec![b' '; PENDING_MAX].into())]).is_err());
+        assert!(audit.append(&evidence(2..=3)).is_err());
+        assert_eq!(audit.figures().lost.load(Ordering::Relaxed), 2);
+        fs::remove_file(&bench.settings.file).unwrap();
+        audit.writer().file = open_file(&bench.settings.file).unwrap();
+        audit.sync().unwrap();
+        let _ = audit.append(&evidence([4]));
+        let text = String::from_utf8(bench.read()).unwrap();
+        let told = text.contains("\"event\":\"audit-gap\",\"lost\":2");
+        match on_failure {
+            OnFailure::Alarm => assert!(told && text.contains("\"n\":4")),
+            // The journal still has them: a restart writes them, and line 4 with them.
+            OnFailure::Stop => assert!(!text.contains("\"n\":4") && audit.append(&evidence([5])).is_err()),
+        }
+    }
+}
+
+#[test]
+fn tampering_is_noticed_and_placed() {
+    let bench = Bench::new();
+    bench.open().0.append(&evidence(1..=6)).unwrap();
+    let good: Vec<String> = String::from_utf8(bench.read()).unwrap().lines().map(str::to_owned).collect();
+    let forged = |after: usize| {
+        let mut out = Vec::new();
+        let place = Place::of(good[after].as_bytes()).unwrap();
+        let tail = Tail::of(good[after].as_bytes(), place.sequence);
+        tail.append(&mut out, place.sequence + 1, &evidence([9])[0].1);
+        String::from_utf8(out).unwrap().trim_end().to_owned()
+    };
+    type Change = Box<dyn Fn(&mut Vec<String>)>;
+    let changed = good[2].replace("\"n\":3", "\"n\":7");
+    let table: [(&str, Change, u64, Why); 8] = [
+        ("changed", Box::new(move |lines| lines[2] = changed.clone()), 4, Why::Changed),
+        ("removed", Box::new(|lines| drop(lines.remove(2))), 3, Why::ChangedOrRemoved),
+        ("first removed and another", Box::new(|lines| drop(lines.drain(..3).nth(1))), 0, Why::NotALine),
+        ("inserted", Box::new(move |lines| lines.insert(3, forged(2))), 5, Why::Inserted),
+        ("repeated", Box::new(|lines| lines.insert(3, lines[2].clone())), 4, Why::Moved),
+        ("reordered", Box::new(|lines| lines.swap(2, 3)), 3, Why::ChangedOrRemoved),
+        ("garbage", Box::new(|lines| lines.insert(1, "{}".into())), 2, Why::NotALine),
+        ("cut line", Box::new(|lines| lines[5].truncate(40)), 6, Why::NotALine),
+    ];
+    for (name, change, line, why) in table {
+        let mut lines = good.clone();
+        change(&mut lines);
+        let path = bench.path("tampered");
+        fs::write(&path, lines.join("\n") + "\n").unwrap();
+        match verify(&[&path]) {
+            Err(broken) => assert_eq!((broken.line, broken.why), (line, why), "{name}"),
+            // A chain without its beginning is whole, and says that it has none.
+            Ok(whole) => assert_eq!((line, whole.start), (0, Start::Middle), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn any_flipped_bit_is_noticed() {
+    let bench = Bench::new();
+    bench.open().0.append(&evidence(1..=3)).unwrap();
+    let good = bench.read();
+    let last =
+        good.len() - 1 - good[..good.len() - 1].iter().rev().position(|&octet| octet == b'\n').unwrap();
+    // The last line is covered by the next one, or by the hash that was kept elsewhere.
+    for bit in 0..last * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&bench.settings.file, bad).unwrap();
+        assert!(verify(&[&bench.settings.file]).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_file_that_lost_its_end_is_noticed_when_a_later_one_goes_on() {
+    let bench = Bench::new();
+    let (audit, _) = bench.open();
+    audit.append(&evidence(1..=3)).unwrap();
+    let old = bench.path("old");
+    fs::rename(&bench.settings.file, &old).unwrap();
+    audit.reopen().unwrap();
+    audit.append(&evidence([4])).unwrap();
+    let text = fs::read_to_string(&old).unwrap();
+    let shorter: Vec<&str> = text.lines().take(2).collect();
+    fs::write(&old, shorter.join("\n") + "\n").unwrap();
+    let broken = verify(&[&old, &bench.settings.file]).unwrap_err();
+    assert_eq!((broken.file, broken.line, broken.why), (bench.settings.file.clone(), 1, Why::EndCut));
+}

@@ -1,0 +1,286 @@
+//! The one definition of the command line; help, completions and man pages are made from it.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// A second-factor server: a gateway asks over RADIUS, the token's code and the directory's password decide.
+#[derive(Debug, Parser)]
+#[command(name = "sekisho", version, about, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    after_help = "Example: sekisho demo\n\nExit codes: 0 done, 1 refused, 64 usage, 69 not running, 74 files, 77 not allowed, 78 configuration"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole daemon on loopback with demo users, in a temporary folder
+    #[command(after_help = "Example: sekisho demo")]
+    Demo(Demo),
+    /// Run the daemon
+    #[command(
+        after_help = "Example: sekisho serve --config /etc/sekisho/sekisho.toml\n\nExit codes: 0 after a clean stop, 69 a listener or the directory refused at start, 74 the state directory cannot be used, 78 configuration"
+    )]
+    Serve(Serve),
+    /// Check a configuration and list all problems
+    #[command(
+        after_help = "Example: sekisho check --config /etc/sekisho/sekisho.toml\n\nExit codes: 0 no error, 78 errors"
+    )]
+    Check(Check),
+    /// Print the effective configuration, secrets hidden, with where each value comes from
+    #[command(after_help = "Example: sekisho config --config /etc/sekisho/sekisho.toml")]
+    Config(Config),
+    /// Ask a RADIUS server as a gateway would
+    #[command(
+        after_help = "The password, with the code behind it, is the first line of standard input or is prompted for; \
+        the second line answers an Access-Challenge.\n\n\
+        Example: printf 'secret94287082\\n' | sekisho probe --server 127.0.0.1:1812 --secret-file gateway.secret --user u1 --operation transfer\n\n\
+        Exit codes: 0 accept, 1 reject, 2 challenge left open, 3 no valid answer"
+    )]
+    Probe(Probe),
+    /// Show the running daemon
+    #[command(after_help = "Example: sekisho status --json")]
+    Status(Status),
+    /// Users: show, release
+    #[command(subcommand, after_help = "Example: sekisho user show u1")]
+    User(UserVerb),
+    /// Tokens: show
+    #[command(subcommand, after_help = "Example: sekisho token show SERIAL")]
+    Token(TokenVerb),
+    /// The audit log: verify
+    #[command(subcommand, after_help = "Example: sekisho audit verify /var/log/sekisho/audit.jsonl")]
+    Audit(AuditVerb),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example: sekisho completions bash > /usr/share/bash-completion/completions/sekisho"
+    )]
+    Completions(Completions),
+    /// Write the man pages into a folder
+    #[command(after_help = "Example: sekisho man /usr/share/man/man1")]
+    Man(Man),
+}
+
+/// What is done with users.
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Show what is known of a user: standing, tokens, failures, lock
+    #[command(after_help = "Example: sekisho user show u1")]
+    Show(UserShow),
+    /// Lift a user's lock
+    #[command(
+        after_help = "Example: sekisho user release u1 --by counter\n\nThe actor's confirmation password is read from standard input; \
+        `--by counter` needs none on the local socket."
+    )]
+    Release(UserRelease),
+}
+
+/// What is done with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Show what is known of a token: state, parameters, last step, clock offset
+    #[command(after_help = "Example: sekisho token show 12345678")]
+    Show(TokenShow),
+}
+
+/// What is done with the audit log.
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Check that nothing was changed, left out or put in between
+    #[command(
+        after_help = "Example: sekisho audit verify audit.jsonl.1 audit.jsonl\n\nExit codes: 0 whole, 1 broken (it says where)"
+    )]
+    Verify(AuditVerify),
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration file
+    #[arg(long = "config", value_name = "FILE", default_value = "/etc/sekisho/sekisho.toml", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+/// Where the running daemon is.
+#[derive(Clone, Debug, Args)]
+pub struct Daemon {
+    /// The configuration file of the daemon, which names its socket
+    #[arg(long = "config", value_name = "FILE", default_value = "/etc/sekisho/sekisho.toml", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+    /// The daemon's admin socket itself
+    #[arg(long, value_name = "PATH", conflicts_with = "config", value_hint = ValueHint::FilePath)]
+    pub socket: Option<PathBuf>,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For machines
+    Json,
+    /// For people
+    Text,
+}
+
+/// `sekisho demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The form of log lines
+    #[arg(long, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// `sekisho serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where the configuration is
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// The form of log lines, instead of log.format
+    #[arg(long, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// `sekisho check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Where the configuration is
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `sekisho config`.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// Where the configuration is
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `sekisho probe`.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// The server: HOST:PORT, 192.0.2.1:1812 or [2001:db8::1]:1812
+    #[arg(long, value_name = "HOST:PORT")]
+    pub server: String,
+    /// A file with the shared secret
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub secret_file: PathBuf,
+    /// The User-Name
+    #[arg(long, value_name = "USER")]
+    pub user: String,
+    /// The operation, sent as NAS-Port-Id
+    #[arg(long, value_name = "OPERATION")]
+    pub operation: Option<String>,
+    /// Another attribute to send, such as Calling-Station-Id=192.0.2.77; may be repeated
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    pub attributes: Vec<String>,
+    /// How long to wait before asking again
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub timeout: String,
+    /// How often to ask again
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub retries: u8,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sekisho status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sekisho user show`.
+#[derive(Debug, Args)]
+pub struct UserShow {
+    /// The user's name
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sekisho user release`.
+#[derive(Debug, Args)]
+pub struct UserRelease {
+    /// The name of the user who is locked
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// Who releases: the name of a master or admin user, or `counter`
+    #[arg(long, value_name = "ACTOR")]
+    pub by: String,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sekisho token show`.
+#[derive(Debug, Args)]
+pub struct TokenShow {
+    /// The token's serial number
+    #[arg(value_name = "SERIAL")]
+    pub serial: String,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sekisho audit verify`.
+#[derive(Debug, Args)]
+pub struct AuditVerify {
+    /// The files of one log, oldest first
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+}
+
+/// `sekisho completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `sekisho man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// The folder; it is made if it does not exist
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound_and_every_command_has_an_example() {
+        Cli::command().debug_assert();
+        fn examples(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example: ") && help.contains("sekisho "), "{}", command.get_name());
+            command.get_subcommands().for_each(examples);
+        }
+        examples(&Cli::command());
+    }
+}

@@ -1,0 +1,313 @@
+//! Follows the directory (RFC 4533 refreshAndPersist): everything once, then every change as it happens.
+//!
+//! One connection carries two sessions, one for users and one for what they lead to, and a question every second
+//! whose answer proves that nothing is stuck between the server and us.
+
+use super::connection::{Connection, Trouble};
+use super::event::{Ended, Event, Operation};
+use super::link::{Kept, Link, jittered, worth_asking};
+use super::message::{
+    self, Message, Outcome, Response, SYNC_DONE, SYNC_INFO, SYNC_REFRESH_REQUIRED, SYNC_STATE, Scope, Search,
+    WHO_AM_I,
+};
+use super::shared::Shared;
+use super::sync::{self, Change, Info, Refresh, State};
+use super::table::{Changes, Content, Shrunk, Table};
+use crate::clock::{Mono, now};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the server is asked whether it is still there; so old may a confirmed table be.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// The shortest and the longest pause after a session has ended.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(800));
+
+/// How a session ended.
+enum End {
+    /// With trouble on the connection or at the server.
+    Broken(Trouble),
+    /// The server cannot go on from our cookie: everything is read anew.
+    Restart,
+    /// Too much would disappear.
+    Shrunk(Shrunk),
+}
+
+/// Where we are in the server's history. A cookie is only kept with the content that it describes.
+#[derive(Default)]
+struct Bookmark {
+    server: Option<Arc<str>>,
+    cookies: [Option<Vec<u8>>; 2],
+}
+
+/// One of the two contents during a session.
+struct Part {
+    content: Content,
+    id: u32,
+    /// What has been said so far; `None` once the refresh stage of both contents is over.
+    stage: Option<Changes>,
+    /// Whether everything is being read, so that what does not come is gone.
+    full: bool,
+    refreshed: bool,
+    cookie: Option<Vec<u8>>,
+}
+
+/// Follows for ever.
+pub async fn follow(shared: Arc<Shared>) {
+    let mut table = shared.table();
+    let mut bookmark = Bookmark::default();
+    let mut pause = PAUSE.0;
+    loop {
+        let Some(link) = worth_asking(&shared.links).first().map(|&link| Arc::clone(link)) else {
+            tokio::time::sleep(jittered(PAUSE.0)).await;
+            continue;
+        };
+        if bookmark.server.as_ref() != Some(&link.url) {
+            bookmark = Bookmark { server: Some(Arc::clone(&link.url)), cookies: [None, None] };
+        }
+        let begun = now().mono;
+        let mut session = Session { shared: &shared, link: &link, table: &mut table, begun, live: false };
+        let Err(end) = session.run(&mut bookmark).await;
+        if session.live {
+            pause = PAUSE.0;
+        }
+        let server = Arc::clone(&link.url);
+        match end {
+            End::Broken(trouble) => {
+                link.doubt();
+                (shared.events)(Event::SyncBroken { server, trouble });
+                tokio::time::sleep(jittered(pause)).await;
+                pause = pause.saturating_mul(2).min(PAUSE.1);
+            }
+            End::Restart => {
+                bookmark.cookies = [None, None];
+                (shared.events)(Event::SyncRestarted { server });
+                tokio::time::sleep(jittered(PAUSE.0)).await;
+            }
+            End::Shrunk(Shrunk { before, after }) => {
+                (shared.events)(Event::HeldBack { before, after });
+                shared.wait_for_permission().await;
+            }
+        }
+    }
+}
+
+struct Session<'a> {
+    shared: &'a Shared,
+    link: &'a Link,
+    table: &'a mut Table,
+    begun: Mono,
+    /// Whether both contents have been refreshed.
+    live: bool,
+}
+
+impl Session<'_> {
+    async fn run(&mut self, bookmark: &mut Bookmark) -> Result<std::convert::Infallible, End> {
+        let mut connection = self.link.connect().await?;
+        let mut parts = self.ask(&mut connection, bookmark).await?;
+        let timeout = self.shared.settings.timeout;
+        let mut ticks = tokio::time::interval(ASK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut question: Option<(u32, Mono)> = None;
+        let mut heard = now().mono;
+        loop {
+            tokio::select! {
+                message = connection.receive() => {
+                    let message = message?;
+                    match question {
+                        Some((id, asked)) if id == message.id => {
+                            question = None;
+                            if self.live {
+                                self.shared.bindings.confirm(asked);
+                            }
+                        }
+                        _ => self.heard(message, &mut parts, bookmark).await?,
+                    }
+                    // After the work: what waits in the socket meanwhile is no silence of the server.
+                    heard = now().mono;
+                }
+                _ = ticks.tick() => match question {
+                    // During a long refresh the answer waits behind the entries, which is no silence.
+                    Some(_) if now().mono.since(heard) > timeout => return Err(Trouble::TimedOut(timeout).into()),
+                    Some(_) => {}
+                    None => {
+                        let id = connection.begin();
+                        question = Some((id, now().mono));
+                        let asking = connection.send(message::extended(id, WHO_AM_I));
+                        super::connection::within(timeout, asking).await?;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn ask(&self, connection: &mut Connection, bookmark: &Bookmark) -> Result<[Part; 2], Trouble> {
+        let shared = self.shared;
+        let attributes = shared.reading.attribute_list();
+        let mut ids = [0, 0];
+        let filters = [&shared.reading.users, &shared.reading.others];
+        for ((id, filter), cookie) in ids.iter_mut().zip(filters).zip(&bookmark.cookies) {
+            *id = connection.begin();
+            let search = Search {
+                base: &shared.settings.base,
+                scope: Scope::Subtree,
+                filter: filter.octets(),
+                attributes: &attributes,
+                size_limit: 0,
+                time_limit: 0,
+                controls: &[sync::request(cookie.as_deref())],
+            };
+            let asking = connection.send(message::search(*id, &search));
+            super::connection::within(shared.settings.timeout, asking).await?;
+        }
+        let [users, others] = ids;
+        let [user_cookie, other_cookie] = &bookmark.cookies;
+        let part = |content, id, full| Part {
+            content,
+            id,
+            stage: Some(Changes::default()),
+            full,
+            refreshed: false,
+            cookie: None,
+        };
+        Ok([
+            part(Content::Users, users, user_cookie.is_none()),
+            part(Content::Others, others, other_cookie.is_none()),
+        ])
+    }
+
+    /// Takes in one message of one of the two sessions.
+    async fn heard(
+        &mut self,
+        message: Message<'_>,
+        parts: &mut [Part; 2],
+        bookmark: &mut Bookmark,
+    ) -> Result<(), End> {
+        let part = parts.iter_mut().find(|part| part.id == message.id).ok_or(super::ber::Malformed)?;
+        match message.response {
+            Response::Entry(entry) => {
+                let state = message.control(SYNC_STATE)?.ok_or(super::ber::Malformed)?;
+                let State { change, id, cookie } = State::parse(state)?;
+                part.remember(cookie);
+                let row = match change {
+                    Change::Put => Some(Kept::new(entry)),
+                    Change::Present | Change::Deleted => None,
+                };
+                match (&mut part.stage, change) {
+                    (Some(stage), _) => stage.note(id, change, row),
+                    (None, Change::Present) => {}
+                    (None, _) => self.table.change(part.content, id, row).await,
+                }
+            }
+            Response::Intermediate(oid, value) if oid == SYNC_INFO.as_bytes() => {
+                self.news(part, Info::parse(value)?).await;
+            }
+            Response::Intermediate(..) => {}
+            Response::Reference => return Err(Trouble::Referral.into()),
+            Response::SearchDone(Outcome { code, text }) => {
+                let cookie = message.control(SYNC_DONE)?.map(sync::done_cookie).transpose()?.flatten();
+                part.remember(cookie);
+                let resumed = bookmark.cookies.iter().any(Option::is_some);
+                // A server that does not like our cookie says so in many ways; one that is only busy does not.
+                let busy = matches!(code, message::SUCCESS | 51 | 52 | 80);
+                if code == SYNC_REFRESH_REQUIRED || (resumed && !busy) {
+                    return Err(End::Restart);
+                }
+                return Err(Trouble::Search(code, String::from_utf8_lossy(text).into_owned()).into());
+            }
+            Response::Bind(_) | Response::Extended(_) => return Err(super::ber::Malformed.into()),
+        }
+        if !self.live && parts.iter().all(|part| part.refreshed) {
+            self.refreshed(parts).await?;
+        }
+        if self.live {
+            for (part, cookie) in parts.iter_mut().zip(&mut bookmark.cookies) {
+                if part.cookie.is_some() {
+                    *cookie = part.cookie.take();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn news(&mut self, part: &mut Part, info: Info<'_>) {
+        match info {
+            Info::Cookie(cookie) => part.remember(Some(cookie)),
+            Info::RefreshDelete(cookie, refresh) => {
+                part.remember(cookie);
+                if refresh == Refresh::Done {
+                    part.finish(self.table);
+                }
+            }
+            Info::RefreshPresent(cookie, refresh) => {
+                part.remember(cookie);
+                part.full = true;
+                if refresh == Refresh::Done {
+                    part.finish(self.table);
+                }
+            }
+            Info::Ids(cookie, change, ids) => {
+                part.remember(cookie);
+                for id in ids {
+                    match (&mut part.stage, change) {
+                        (Some(stage), _) => stage.note(id, change, None),
+                        (None, Change::Deleted) => self.table.change(part.content, id, None).await,
+                        (None, _) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Both contents are whole: puts them into effect together.
+    async fn refreshed(&mut self, parts: &mut [Part; 2]) -> Result<(), End> {
+        for part in parts.iter() {
+            let Some(stage) = &part.stage else { continue };
+            if let Err(shrunk) = self.table.check(part.content, stage)
+                && !self.shared.take_permission()
+            {
+                return Err(End::Shrunk(shrunk));
+            }
+        }
+        let stages = parts.each_mut().map(|part| (part.content, part.stage.take().unwrap_or_default()));
+        self.table.apply(stages).await;
+        self.live = true;
+        self.table.loaded(self.begun);
+        let took = now().mono.since(self.begun);
+        let server = Arc::clone(&self.link.url);
+        (self.shared.events)(Event::Operation {
+            server,
+            operation: Operation::Load,
+            took,
+            ended: Ended::Answered,
+        });
+        Ok(())
+    }
+}
+
+impl Part {
+    fn remember(&mut self, cookie: Option<&[u8]>) {
+        if let Some(cookie) = cookie {
+            self.cookie = Some(cookie.to_vec());
+        }
+    }
+
+    /// The end of the refresh stage.
+    fn finish(&mut self, table: &Table) {
+        self.refreshed = true;
+        if let (true, Some(stage)) = (self.full, &mut self.stage) {
+            stage.settle(table.ids(self.content));
+        }
+    }
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> End {
+        End::Broken(trouble)
+    }
+}
+
+impl From<super::ber::Malformed> for End {
+    fn from(malformed: super::ber::Malformed) -> End {
+        End::Broken(malformed.into())
+    }
+}

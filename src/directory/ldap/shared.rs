@@ -1,0 +1,43 @@
+//! What the tasks of one directory client share.
+
+use super::event::Events;
+use super::link::Link;
+use super::reading::Reading;
+use super::settings::Settings;
+use super::table::Table;
+use crate::state::Bindings;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How long a table that would shrink too much is left alone before it is looked at again.
+const HELD: Duration = Duration::from_secs(10);
+
+/// Settings, servers and memory of one directory.
+pub struct Shared {
+    pub settings: Arc<Settings>,
+    pub reading: Arc<Reading>,
+    pub links: Vec<Arc<Link>>,
+    pub bindings: Arc<Bindings>,
+    pub events: Events,
+    pub permission: AtomicBool,
+    pub permitted: Notify,
+}
+
+impl Shared {
+    /// A table of its own for whoever reads everything.
+    pub fn table(&self) -> Table {
+        Table::new(&self.settings, &self.reading, &self.bindings, &self.events)
+    }
+
+    /// Takes an operator's permission to let much disappear; it serves once.
+    pub fn take_permission(&self) -> bool {
+        self.permission.swap(false, Ordering::Relaxed)
+    }
+
+    /// Waits for such a permission, but not for long: what disappeared may have come back.
+    pub async fn wait_for_permission(&self) {
+        let _ = tokio::time::timeout(HELD, self.permitted.notified()).await;
+    }
+}

@@ -1,0 +1,365 @@
+//! The directory's content in memory: rows as they came, who refers to whom, and the users made of them.
+//!
+//! Users are one content, everything they lead to (tokens, parameters, policies) is another: which entry is a user is
+//! decided by the server's evaluation of the user filter and by nothing else.
+
+use super::event::{Event, Events};
+use super::link::Kept;
+use super::reading::{Reading, tell_conflicts};
+use super::settings::Settings;
+use super::sync::Change;
+use crate::clock::{Mono, now};
+use crate::directory::entry::{Dn, Entry};
+use crate::directory::layout::{Census, Layout, TokensAt};
+use crate::identity::EntryId;
+use crate::state::Bindings;
+use crate::tokens::User;
+use ahash::RandomState;
+use std::collections::hash_map::{Entry as Slot, HashMap};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How many users are made before others get a turn on the thread.
+const BATCH: usize = 256;
+/// How many parsed entries are kept at hand: parameters and policies, which many users share.
+const AT_HAND: usize = 1024;
+/// Fewer disappearances than this are never held back.
+const SHRINK_FLOOR: usize = 10;
+
+/// Which content a row belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Content {
+    /// Who may log in.
+    Users,
+    /// What users lead to.
+    Others,
+}
+
+/// A set of changes to one content, collected until it is whole.
+#[derive(Default)]
+pub struct Changes {
+    /// Rows that are new or different.
+    pub put: HashMap<EntryId, Kept>,
+    /// Rows that are gone.
+    pub gone: HashSet<EntryId>,
+    /// Rows that are still there; only meaningful with [`Changes::settle`].
+    pub present: HashSet<EntryId>,
+}
+
+/// So much would disappear at once that somebody has to look first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shrunk {
+    /// Rows before.
+    pub before: usize,
+    /// Rows after.
+    pub after: usize,
+}
+
+/// Everything that was read.
+pub struct Table {
+    settings: Arc<Settings>,
+    reading: Arc<Reading>,
+    bindings: Arc<Bindings>,
+    events: Events,
+    users: HashMap<EntryId, Kept>,
+    others: HashMap<EntryId, Kept>,
+    /// Rows whose users have another identity, because the layout names one.
+    known_as: HashMap<EntryId, EntryId>,
+    /// Where each DN is; users only where tokens name their owners.
+    places: Index,
+    /// Who refers to each DN.
+    referrers: Index,
+    census: Census,
+    at_hand: Mutex<HashMap<EntryId, Arc<Entry>>>,
+}
+
+impl Changes {
+    /// Notes what was said of one entry; the last word counts.
+    pub fn note(&mut self, id: EntryId, change: Change, row: Option<Kept>) {
+        match (change, row) {
+            (Change::Put, Some(row)) => {
+                self.gone.remove(&id);
+                self.put.insert(id, row);
+            }
+            (Change::Deleted, _) => {
+                self.put.remove(&id);
+                self.present.remove(&id);
+                self.gone.insert(id);
+            }
+            (Change::Present | Change::Put, _) => {
+                self.gone.remove(&id);
+                self.present.insert(id);
+            }
+        }
+    }
+
+    /// Everything of `before` that was neither put nor present is gone: the end of a present phase, or of reading
+    /// everything.
+    pub fn settle(&mut self, before: impl Iterator<Item = EntryId>) {
+        let absent = before.filter(|id| !self.put.contains_key(id) && !self.present.contains(id));
+        self.gone.extend(absent);
+    }
+}
+
+impl Table {
+    /// An empty table that will fill `bindings`.
+    pub fn new(
+        settings: &Arc<Settings>,
+        reading: &Arc<Reading>,
+        bindings: &Arc<Bindings>,
+        events: &Events,
+    ) -> Table {
+        Table {
+            settings: Arc::clone(settings),
+            reading: Arc::clone(reading),
+            bindings: Arc::clone(bindings),
+            events: Arc::clone(events),
+            users: HashMap::new(),
+            others: HashMap::new(),
+            known_as: HashMap::new(),
+            places: Index::default(),
+            referrers: Index::default(),
+            census: Census::default(),
+            at_hand: Mutex::default(),
+        }
+    }
+
+    /// The identities of a content's rows.
+    pub fn ids(&self, content: Content) -> impl Iterator<Item = EntryId> {
+        self.rows(content).keys().copied()
+    }
+
+    /// Ends reading everything: whoever was in the bindings before and is not here any more goes, and the bindings
+    /// are confirmed as of `begun`.
+    pub fn loaded(&self, begun: Mono) {
+        let renamed: HashSet<EntryId> = self.known_as.values().copied().collect();
+        let plain = self.users.keys().filter(|id| !renamed.contains(id));
+        self.bindings.keep_only(&plain.chain(self.known_as.keys()).copied().collect());
+        self.bindings.confirm(begun);
+        (self.events)(Event::Loaded { users: self.users.len() });
+    }
+
+    /// Whether these changes would make too much of a content disappear.
+    pub fn check(&self, content: Content, changes: &Changes) -> Result<(), Shrunk> {
+        let rows = self.rows(content);
+        let gone = changes.gone.iter().filter(|id| rows.contains_key(id)).count();
+        let new = changes.put.keys().filter(|id| !rows.contains_key(id)).count();
+        let (before, after) = (rows.len(), rows.len() - gone + new);
+        let allowed = before.saturating_mul(usize::from(self.settings.shrink_limit)) / 100;
+        if gone >= SHRINK_FLOOR && gone > allowed { Err(Shrunk { before, after }) } else { Ok(()) }
+    }
+
+    /// Puts changes of both contents into effect.
+    pub async fn apply(&mut self, changes: [(Content, Changes); 2]) {
+        let mut affected = HashSet::new();
+        for (content, changes) in changes {
+            for id in changes.gone.into_iter().filter(|id| !changes.put.contains_key(id)) {
+                self.replace(content, id, None, &mut affected);
+            }
+            for (id, row) in changes.put {
+                self.replace(content, id, Some(row), &mut affected);
+            }
+        }
+        self.refill(affected).await;
+    }
+
+    /// Puts one change into effect.
+    pub async fn change(&mut self, content: Content, id: EntryId, row: Option<Kept>) {
+        let mut affected = HashSet::new();
+        self.replace(content, id, row, &mut affected);
+        self.refill(affected).await;
+    }
+
+    fn rows(&self, content: Content) -> &HashMap<EntryId, Kept> {
+        match content {
+            Content::Users => &self.users,
+            Content::Others => &self.others,
+        }
+    }
+
+    /// Replaces one row and collects the users who may be different for it.
+    fn replace(&mut self, content: Content, id: EntryId, row: Option<Kept>, affected: &mut HashSet<EntryId>) {
+        let rows = match content {
+            Content::Users => &mut self.users,
+            Content::Others => &mut self.others,
+        };
+        let old = match (rows.entry(id), row) {
+            (Slot::Occupied(slot), Some(row)) if slot.get().is_same(&row) => return,
+            (Slot::Occupied(mut slot), Some(row)) => Some(slot.insert(row)),
+            (Slot::Occupied(slot), None) => Some(slot.remove()),
+            (Slot::Vacant(slot), Some(row)) => {
+                slot.insert(row);
+                None
+            }
+            (Slot::Vacant(_), None) => None,
+        };
+        self.at_hand().remove(&id);
+        let old = old.and_then(|old| self.read(id, &old));
+        let new = self.rows(content).get(&id).and_then(|row| self.read(id, row));
+        for entry in old.iter().chain(&new) {
+            self.collect(content, id, entry, affected);
+        }
+        if let Some(old) = &old {
+            self.index(content, id, old, Index::forget);
+            if content == Content::Users && new.as_ref().is_none_or(|new| new.id != old.id) {
+                self.bindings.remove(old.id);
+                self.known_as.remove(&old.id);
+                let freed = self.census.leave(old.id);
+                affected.extend(freed.into_iter().map(|user| self.row_of(user)));
+            }
+        }
+        if let Some(new) = &new {
+            self.index(content, id, new, Index::note);
+            if content == Content::Users && new.id != id {
+                self.known_as.insert(new.id, id);
+            }
+        }
+    }
+
+    /// Notes where an entry is and what it refers to, or forgets it.
+    fn index(
+        &mut self,
+        content: Content,
+        id: EntryId,
+        entry: &Entry,
+        act: fn(&mut Index, &Dn, Content, EntryId),
+    ) {
+        let layout = &self.settings.layout;
+        if (content == Content::Others || is_owned(layout))
+            && let Some(dn) = Dn::parse(&entry.dn)
+        {
+            act(&mut self.places, &dn, content, id);
+        }
+        let references = match content {
+            Content::Users => [layout.token_dns(entry), layout.policy_dns(entry)],
+            Content::Others => [layout.parameter_dns(entry), layout.owner_dns(entry)],
+        };
+        for dn in references.iter().flatten() {
+            act(&mut self.referrers, dn, content, id);
+        }
+    }
+
+    /// The users who may be different when this entry appears, changes or goes.
+    fn collect(&self, content: Content, id: EntryId, entry: &Entry, affected: &mut HashSet<EntryId>) {
+        if content == Content::Users {
+            affected.insert(id);
+            return;
+        }
+        self.collect_owners(entry, affected);
+        let Some(dn) = Dn::parse(&entry.dn) else { return };
+        affected.extend(self.referrers.find(&dn, Content::Users));
+        // Tokens that name these parameters: their users, too.
+        for id in self.referrers.find(&dn, Content::Others) {
+            let Some(token) = self.others.get(&id).and_then(|row| self.read(id, row)) else { continue };
+            self.collect_owners(&token, affected);
+            if let Some(dn) = Dn::parse(&token.dn) {
+                affected.extend(self.referrers.find(&dn, Content::Users));
+            }
+        }
+    }
+
+    fn collect_owners(&self, token: &Entry, affected: &mut HashSet<EntryId>) {
+        for dn in self.settings.layout.owner_dns(token) {
+            affected.extend(self.places.find(&dn, Content::Users));
+        }
+    }
+
+    /// Makes users anew and puts them into the bindings.
+    async fn refill(&mut self, affected: HashSet<EntryId>) {
+        let mut colliding = HashSet::new();
+        for (count, id) in affected.into_iter().enumerate() {
+            colliding.extend(self.enter(id));
+            if count % BATCH == BATCH - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        // They were made before it was known that somebody else has the same token, or has no longer.
+        for user in colliding {
+            self.enter(self.row_of(user));
+        }
+    }
+
+    /// Makes one user anew; gives the others whose tokens collide with theirs.
+    fn enter(&mut self, id: EntryId) -> HashSet<EntryId> {
+        let Some(entry) = self.users.get(&id).and_then(|row| self.read(id, row)) else {
+            return HashSet::new();
+        };
+        let (mut user, names) = self.assemble(&entry);
+        let others = self.census.enter(&mut user);
+        tell_conflicts(&user, &self.events);
+        self.bindings.put(user, &names, now().mono);
+        others
+    }
+
+    fn assemble(&self, entry: &Entry) -> (User, Vec<String>) {
+        let mut owned = Vec::new();
+        if is_owned(&self.settings.layout)
+            && let Some(dn) = Dn::parse(&entry.dn)
+        {
+            let tokens = self.referrers.find(&dn, Content::Others).take(Layout::REFERENCES_MAX + 1);
+            owned.extend(tokens.filter_map(|id| self.other(id)));
+        }
+        let find = |dn: &Dn| self.places.find(dn, Content::Others).next().and_then(|id| self.other(id));
+        self.reading.user(&self.settings, entry, &owned, &find)
+    }
+
+    fn row_of(&self, user: EntryId) -> EntryId {
+        self.known_as.get(&user).copied().unwrap_or(user)
+    }
+
+    fn other(&self, id: EntryId) -> Option<Arc<Entry>> {
+        if let Some(entry) = self.at_hand().get(&id) {
+            return Some(Arc::clone(entry));
+        }
+        let entry = Arc::new(self.read(id, self.others.get(&id)?)?);
+        let mut at_hand = self.at_hand();
+        if at_hand.len() >= AT_HAND {
+            at_hand.clear();
+        }
+        at_hand.insert(id, Arc::clone(&entry));
+        Some(entry)
+    }
+
+    fn at_hand(&self) -> MutexGuard<'_, HashMap<EntryId, Arc<Entry>>> {
+        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, id: EntryId, row: &Kept) -> Option<Entry> {
+        let entry = self.reading.entry(&self.settings, row.entry(), Some(id));
+        if entry.is_none() {
+            (self.events)(Event::Unreadable { dn: row.dn.clone() });
+        }
+        entry
+    }
+}
+
+fn is_owned(layout: &Layout) -> bool {
+    matches!(layout.tokens_at(), TokensAt::Owned(_))
+}
+
+/// Which rows belong to a DN. DNs are kept as hashes under random keys, so that each costs sixteen octets.
+#[derive(Default)]
+struct Index {
+    hashers: [RandomState; 2],
+    rows: BTreeSet<([u64; 2], Content, EntryId)>,
+}
+
+impl Index {
+    fn note(&mut self, dn: &Dn, content: Content, id: EntryId) {
+        self.rows.insert((self.key(dn), content, id));
+    }
+
+    fn forget(&mut self, dn: &Dn, content: Content, id: EntryId) {
+        self.rows.remove(&(self.key(dn), content, id));
+    }
+
+    fn find(&self, dn: &Dn, content: Content) -> impl Iterator<Item = EntryId> + use<'_> {
+        let key = self.key(dn);
+        let (first, last) = (EntryId::new([0; 16]), EntryId::new([0xff; 16]));
+        self.rows.range((key, content, first)..=(key, content, last)).map(|(_, _, id)| *id)
+    }
+
+    fn key(&self, dn: &Dn) -> [u64; 2] {
+        self.hashers.each_ref().map(|hasher| hasher.hash_one(dn))
+    }
+}
