@@ -55,3 +55,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod http;
+
+// For the fuzz targets only.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;

@@ -1,1 +1,10 @@
+//! The judgement by itself: layering, vocabulary, properties and model checks, with no process, socket or clock.
 
+#[path = "core/claim.rs"]
+mod claim;
+#[path = "core/layering.rs"]
+mod layering;
+#[path = "core/reasons.rs"]
+mod reasons;
+#[path = "core/split.rs"]
+mod split;

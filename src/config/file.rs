@@ -239,12 +239,8 @@ tables! {
 
     /// `[directory.embedded]`.
     Embedded {
-        /// The database.
-        file: PathBuf,
-        /// A file with the keys of sealed token secrets.
-        seal_key_file: PathBuf,
-        /// A systemd credential with them.
-        seal_key_credential: String,
+        /// The folder of its database and of the key that seals token secrets in it.
+        folder: PathBuf,
     }
 
     /// `[service.<name>]`.

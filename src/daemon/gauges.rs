@@ -154,6 +154,9 @@ pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
                 metrics.directory_errors.at(operation).inc();
             }
         }
+        Event::Failed { server, operation, trouble } => {
+            tracing::debug!(event = "directory-failed", %server, ?operation, %trouble);
+        }
         Event::ServerUp { server } => tracing::info!(event = "directory-up", %server),
         Event::ServerDown { server, trouble } => {
             tracing::error!(event = "directory-down", %server, %trouble);

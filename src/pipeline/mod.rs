@@ -41,13 +41,13 @@ use crate::radius::{
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
-    Guess, Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen, TimeGuard,
-    Use, admission, duplicates, renewal,
+    Admission, Bindings, Challenge, Claimed, Counted, Durable, Guess, Known, Look, Mark, Passing, Seen,
+    TimeGuard, Use, admission, duplicates, renewal,
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
-use notices::Notices;
 use arrayvec::ArrayVec;
+use notices::Notices;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

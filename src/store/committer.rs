@@ -381,7 +381,7 @@ impl<R: Send + 'static> Committer<R> {
     }
 
     /// Takes a snapshot in a thread of its own, unless one is being taken.
-    fn begin_snapshot(&mut self, done: Option<Sender<Result<(), Trouble>>>) {
+    pub(super) fn begin_snapshot(&mut self, done: Option<Sender<Result<(), Trouble>>>) {
         if self.snapshot.is_some() || self.segment.is_none() {
             return;
         }
@@ -403,8 +403,13 @@ impl<R: Send + 'static> Committer<R> {
     }
 
     fn reap(&mut self, now: Mono) {
-        let Some(thread) = self.snapshot.take_if(|thread| thread.is_finished()) else { return };
-        match thread.join() {
+        if let Some(thread) = self.snapshot.take_if(|thread| thread.is_finished()) {
+            self.snapshot_ended(thread.join(), now);
+        }
+    }
+
+    fn snapshot_ended(&mut self, ended: std::thread::Result<Result<Vec<u64>, Trouble>>, now: Mono) {
+        match ended {
             Ok(Ok(removed)) => {
                 self.closed.retain(|(number, _)| !removed.contains(number));
                 Figures::add(&self.shared.figures.snapshots, 1);
@@ -422,19 +427,27 @@ impl<R: Send + 'static> Committer<R> {
     /// The last words: everything on disk, and a seal behind it, so that nobody takes damage for a torn end.
     pub(super) fn finish(&mut self) {
         self.run.clear();
-        if let Err(trouble) = self.sync().and_then(|()| {
-            let (next, durable) = (self.next, self.durable);
-            match &mut self.segment {
-                Some(segment) if segment.end() > segment::HEADER as u64 => {
-                    segment.write(&mut self.run, next, durable)
+        if let Err(trouble) = self
+            .sync()
+            .and_then(|()| {
+                let (next, durable) = (self.next, self.durable);
+                match &mut self.segment {
+                    Some(segment) if segment.end() > segment::HEADER as u64 => {
+                        segment.write(&mut self.run, next, durable)
+                    }
+                    _ => Ok(()),
                 }
-                _ => Ok(()),
-            }
-        }).and_then(|()| self.sync()) {
+            })
+            .and_then(|()| self.sync())
+        {
             self.fail(trouble);
         }
+        self.await_snapshot();
+    }
+
+    pub(super) fn await_snapshot(&mut self) {
         if let Some(thread) = self.snapshot.take() {
-            let _ = thread.join();
+            self.snapshot_ended(thread.join(), clock::now().mono);
         }
     }
 }
@@ -454,7 +467,8 @@ pub(super) fn take_snapshot(
     for name in names.iter().filter(older) {
         disk.remove(name).at(Operation::Remove, name)?;
     }
-    let superfluous = closed.iter().filter(|(number, last)| *number < header.segment && *last <= header.covered());
+    let superfluous =
+        closed.iter().filter(|(number, last)| *number < header.segment && *last <= header.covered());
     let superfluous: Vec<u64> = superfluous.map(|(number, _)| *number).collect();
     for name in superfluous.iter().map(|number| segment::name(*number)).filter(|name| names.contains(name)) {
         disk.remove(&name).at(Operation::Remove, &name)?;

@@ -142,6 +142,7 @@ pub type Walk = dyn Fn(&mut dyn FnMut(Mark)) + Send + Sync;
 pub struct Store<R> {
     queue: Sender<Message<R>>,
     shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
     /// Taken by whoever closes.
     committer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -181,9 +182,10 @@ impl<R: Send + 'static> Store<R> {
         let (queue, staged) = crossbeam_channel::bounded(opened.settings.queue);
         let shared = Arc::new(Shared::default());
         shared.evidence.store(opened.evidence, Ordering::Relaxed);
+        let disk = Arc::clone(&opened.disk);
         let committer = Committer::new(opened, Arc::clone(&shared), Arc::new(walk), Box::new(on_batch));
         let committer = spawn("journal", move || committer.serve(&staged))?;
-        Ok(Store { queue, shared, committer: Mutex::new(Some(committer)) })
+        Ok(Store { queue, shared, disk, committer: Mutex::new(Some(committer)) })
     }
 
     /// Hands over a decision, or gives it back when the queue is full or the disk has failed ([`Store::health`] tells
@@ -195,9 +197,10 @@ impl<R: Send + 'static> Store<R> {
         }
         match self.queue.try_send(Message::Staged(staged)) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(Message::Staged(staged)) | TrySendError::Disconnected(Message::Staged(staged))) => {
-                Err(staged)
-            }
+            Err(
+                TrySendError::Full(Message::Staged(staged))
+                | TrySendError::Disconnected(Message::Staged(staged)),
+            ) => Err(staged),
             // Only what was sent comes back.
             Err(_) => Ok(()),
         }
@@ -225,6 +228,26 @@ impl<R: Send + 'static> Store<R> {
     /// The audit file is durable up to this sequence: segments that hold nothing newer may go with the next snapshot.
     pub fn evidence_durable(&self, sequence: u64) {
         self.shared.evidence.fetch_max(sequence, Ordering::AcqRel);
+    }
+
+    /// Reads evidence back from the journal: after the first sequence, up to and with the second, which must have come
+    /// out of a batch. What is too much for one answer is left for the next. Reads files, so never called by a worker.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn evidence(&self, after: u64, upto: u64) -> Result<Vec<(u64, Box<[u8]>)>, Error> {
+        const ENOUGH: usize = 4 * 1024 * 1024;
+        let (mut found, mut octets) = (Vec::new(), 0usize);
+        recovery::read(&*self.disk, after, &mut |item| {
+            if let recovery::Item::Evidence(sequence, evidence) = item
+                && sequence <= upto
+                && octets < ENOUGH
+            {
+                octets = octets.saturating_add(evidence.len());
+                found.push((sequence, evidence.into()));
+            }
+        })?;
+        Ok(found)
     }
 
     /// Takes a snapshot now; the answer comes when it is durable. While one is being taken, or the disk has failed,

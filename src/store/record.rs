@@ -300,8 +300,7 @@ pub(super) mod arbitrary {
             any::<u64>().prop_map(|until| Lock::Until(Wall::from_seconds(until))),
             Just(Lock::UntilReleased)
         ];
-        let lockout =
-            (any::<u16>(), lock).prop_map(|(failures, lock)| Lockout { failures, lock }).boxed();
+        let lockout = (any::<u16>(), lock).prop_map(|(failures, lock)| Lockout { failures, lock }).boxed();
         let user = (id.clone(), any::<u32>(), lockout.clone(), lockout).prop_map(
             |(user, version, codes, passwords)| Mark::User(UserMark { user, version, codes, passwords }),
         );

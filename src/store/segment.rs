@@ -8,10 +8,10 @@
 //! `previous` is the last sequence that counts in the segments before: what they hold beyond it was written to a disk
 //! that then failed, and nobody got an answer for it. Usually `first` is the next one.
 
-use super::disk::{At as _, Disk, File, Operation, Trouble, check_present, read_all};
-use super::record::{Cursor, Run, RunBuilder};
 use super::FORMAT;
+use super::disk::{At as _, Disk, File, Operation, Trouble, check_present, read_all};
 use super::error::{DamageKind, Error};
+use super::record::{Cursor, Run, RunBuilder};
 use std::io::Read as _;
 use std::sync::Arc;
 
@@ -50,7 +50,8 @@ impl Header {
         let mut cursor = Cursor(bytes);
         let read = |cursor: &mut Cursor<'_>| {
             let (magic, version) = (cursor.array::<8>()?, cursor.u32()?);
-            let (number, previous, first, created) = (cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?);
+            let (number, previous, first, created) =
+                (cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?);
             (&magic == MAGIC).then_some((version, Header { number, previous, first, created }))
         };
         let (version, header) = read(&mut cursor).ok_or(None)?;

@@ -18,12 +18,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-const BASE: &str = Slapd::BASE;
-const ADMIN_DN: &str = Slapd::ADMIN_DN;
-const ADMIN_PASSWORD: &str = Slapd::ADMIN_PASSWORD;
-const SERVICE_DN: &str = Slapd::SERVICE_DN;
-const SERVICE_PASSWORD: &str = Slapd::SERVICE_PASSWORD;
-const PARAMS_DN: &str = Slapd::PARAMS_DN;
+/// The suffix of the tree.
+pub const BASE: &str = "dc=example,dc=jp";
+/// Who may do everything.
+pub const ADMIN_DN: &str = "cn=admin,dc=example,dc=jp";
+/// The administrator's password.
+pub const ADMIN_PASSWORD: &str = "admin";
+/// The service identity: reads everything, writes nothing.
+pub const SERVICE_DN: &str = "cn=sekisho,ou=services,dc=example,dc=jp";
+/// Its password.
+pub const SERVICE_PASSWORD: &str = "service";
+/// The parameter entry that every directory starts with: 8 digits, 60 s, SHA-1, window 1.
+pub const PARAMS_DN: &str = "cn=p8,ou=params,dc=example,dc=jp";
 
 /// How a slapd is set up.
 #[derive(Clone, Default)]
@@ -124,26 +130,8 @@ pub struct Slapd {
 }
 
 impl Slapd {
-    /// The suffix of the tree.
-    pub const BASE: &str = "dc=example,dc=jp";
-    /// Who may do everything.
-    pub const ADMIN_DN: &str = "cn=admin,dc=example,dc=jp";
-    /// The administrator's password.
-    pub const ADMIN_PASSWORD: &str = "admin";
-    /// The service identity: reads everything, writes nothing.
-    pub const SERVICE_DN: &str = "cn=sekisho,ou=services,dc=example,dc=jp";
-    /// Its password.
-    pub const SERVICE_PASSWORD: &str = "service";
-    /// The parameter entry that every directory starts with: 8 digits, 60 s, SHA-1, window 1.
-    pub const PARAMS_DN: &str = "cn=p8,ou=params,dc=example,dc=jp";
-
-    /// Starts a plain one and waits until it answers.
-    pub fn start() -> Slapd {
-        Slapd::with(&Options::default())
-    }
-
     /// Starts one and waits until it answers.
-    pub fn with(options: &Options) -> Slapd {
+    pub fn start(options: &Options) -> Slapd {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         std::fs::create_dir(path.join("db")).unwrap();
@@ -193,7 +181,7 @@ impl Slapd {
         std::fs::write(&file, ldif).unwrap();
         let conf = self.directory.path().join("slapd.conf");
         let mut slapadd = Command::new("/usr/sbin/slapadd");
-        slapadd.arg("-q").arg("-f").arg(conf).arg("-b").arg(Slapd::BASE).arg("-l").arg(file);
+        slapadd.arg("-q").arg("-f").arg(conf).arg("-b").arg(BASE).arg("-l").arg(file);
         succeeded("slapadd", &slapadd.output().expect("slapadd is missing: install slapd"));
     }
 
@@ -205,7 +193,7 @@ impl Slapd {
     /// The same, when it may fail.
     pub fn try_change(&self, ldif: &str) -> Output {
         let mut child = Command::new("ldapmodify")
-            .args(["-a", "-x", "-D", Slapd::ADMIN_DN, "-w", Slapd::ADMIN_PASSWORD, "-H", &self.url()])
+            .args(["-a", "-x", "-D", ADMIN_DN, "-w", ADMIN_PASSWORD, "-H", &self.url()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -328,6 +316,11 @@ impl Drop for Slapd {
             let _ = child.wait();
         }
     }
+}
+
+/// The schema of our own classes, as it is shipped.
+pub fn our_schema() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/ldap/sekisho.schema")
 }
 
 /// The DN of a user.

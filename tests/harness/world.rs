@@ -94,10 +94,11 @@ pub struct WorldBuilder {
 impl Default for WorldBuilder {
     fn default() -> WorldBuilder {
         WorldBuilder {
+            // The schema that slapd's otp module brings allows one TOTP and one HOTP token a user.
             people: vec![
                 person("alice", &[(6, 30)]),
                 person("bob", &[(8, 60)]),
-                person("carol", &[(6, 30), (8, 60)]),
+                person("carol", &[(6, 0), (8, 60)]),
                 person("dave", &[]),
             ],
             radius: String::new(),
@@ -111,7 +112,7 @@ impl Default for WorldBuilder {
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
             network: r#"["127.0.0.0/8", "::1/128"]"#,
-            slapd: slapd::Options { schema: vec![slapd::our_schema()], ..slapd::Options::default() },
+            slapd: slapd::Options { schema: vec![our_schema()], ..slapd::Options::default() },
         }
     }
 }
@@ -134,19 +135,25 @@ pub fn person(name: &'static str, tokens: &[(u32, u32)]) -> Person {
     Person { name, tokens }
 }
 
+/// Our own auxiliary classes, in the form that slapd.conf includes.
+fn our_schema() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("conf/ldap/sekisho.schema")
+}
+
 /// A user and the user's tokens as LDIF.
 pub fn person_ldif(person: &Person) -> String {
     let dns: Vec<String> = person.tokens.iter().map(|token| slapd::token_dn(&token.serial)).collect();
-    let mut ldif =
-        slapd::user_ldif(slapd::User { uid: person.name, password: PASSWORD.as_bytes(), tokens: &[] });
-    ldif.truncate(ldif.trim_end().len());
+    let user = slapd::User { uid: person.name, password: PASSWORD.as_bytes(), tokens: &[] };
+    let mut ldif = slapd::user_ldif(user).trim_end().to_owned();
     let (totp, hotp): (Vec<_>, Vec<_>) =
         person.tokens.iter().zip(&dns).partition(|(token, _)| token.period > 0);
     for (class, attribute, tokens) in
         [("oathTOTPUser", "oathTOTPToken", totp), ("oathHOTPUser", "oathHOTPToken", hotp)]
     {
         if !tokens.is_empty() {
-            write!(ldif, "\nobjectClass: {class}").unwrap();
+            // slapadd wants the values of one attribute side by side.
+            let person = "objectClass: inetOrgPerson";
+            ldif = ldif.replace(person, &format!("{person}\nobjectClass: {class}"));
         }
         for (_, dn) in tokens {
             write!(ldif, "\n{attribute}: {dn}").unwrap();
@@ -177,7 +184,7 @@ pub fn token_ldif(token: &Seed) -> String {
 }
 
 fn params_dn(token: &Seed) -> String {
-    format!("cn=d{}p{},ou=params,{}", token.digits, token.period, slapd::BASE)
+    format!("cn=d{}p{},ou=params,{}", token.digits, token.period, Slapd::BASE)
 }
 
 fn params_ldif(people: &[Person]) -> String {
@@ -189,29 +196,26 @@ fn params_ldif(people: &[Person]) -> String {
         }
         write!(
             ldif,
-            "dn: {}\nobjectClass: device\ncn: d{digits}p{period}\noathOTPLength: {digits}\n\
-             oathHMACAlgorithm: 1.2.840.113549.2.7\n",
+            "dn: {}\nobjectClass: device\nobjectClass: oath{kind}Params\ncn: d{digits}p{period}\n\
+             oathOTPLength: {digits}\noathHMACAlgorithm: 1.2.840.113549.2.7\n",
             params_dn(token),
+            kind = if token.period > 0 { "TOTP" } else { "HOTP" },
             digits = token.digits,
             period = token.period,
         )
         .unwrap();
         if token.period > 0 {
             let period = token.period;
-            write!(
-                ldif,
-                "objectClass: oathTOTPParams\noathTOTPTimeStepPeriod: {period}\noathTOTPTimeStepWindow: 1\n\n"
-            )
-            .unwrap();
+            write!(ldif, "oathTOTPTimeStepPeriod: {period}\noathTOTPTimeStepWindow: 1\n\n").unwrap();
         } else {
-            ldif.push_str("objectClass: oathHOTPParams\noathHOTPLookAhead: 3\n\n");
+            ldif.push_str("oathHOTPLookAhead: 3\n\n");
         }
     }
     ldif
 }
 
 impl World {
-    /// The usual bank: alice (6 digits, 30 s), bob (8 digits, 60 s), carol (both), dave (no token).
+    /// The usual bank: alice (6 digits, 30 s), bob (8 digits, 60 s), carol (6 digits by counter, 8 digits by time), dave (no token).
     pub fn open() -> World {
         WorldBuilder::default().open()
     }
@@ -276,11 +280,11 @@ impl WorldBuilder {
     pub fn open(self) -> World {
         let ldif = self.people.iter().map(person_ldif).collect::<String>() + &params_ldif(&self.people);
         let options = slapd::Options { ldif: ldif + &self.slapd.ldif, ..self.slapd.clone() };
-        let slapd = Slapd::start(&options);
+        let slapd = Slapd::with(&options);
         let directory = tempfile::tempdir().unwrap();
         let config = write(directory.path(), "sekisho.toml", &self.config(&slapd));
         write(directory.path(), "gateway.secret", SECRET);
-        write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
+        write(directory.path(), "ldap.password", Slapd::SERVICE_PASSWORD);
         let environment: Vec<(&str, &str)> =
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let daemon = Daemon::start_with(&config, &environment);
@@ -303,7 +307,7 @@ impl WorldBuilder {
             network,
             ..
         } = self;
-        let (url, base, bind_dn) = (slapd.url(), slapd::BASE, slapd::SERVICE_DN);
+        let (url, base, bind_dn) = (slapd.url(), Slapd::BASE, Slapd::SERVICE_DN);
         format!(
             r#"[radius]
 listen = {listen}

@@ -10,6 +10,7 @@ pub use report::Report;
 
 use super::file;
 use super::problem::Key;
+use crate::audit;
 use crate::policy::{Clients, Profile};
 use crate::store;
 use std::net::SocketAddr;
@@ -36,7 +37,7 @@ pub struct Settings {
     /// The operator's socket.
     pub admin: Admin,
     /// The evidence.
-    pub audit: Audit,
+    pub audit: audit::Settings,
     /// The log.
     pub log: Log,
 }
@@ -72,15 +73,6 @@ pub struct Admin {
     pub socket: PathBuf,
 }
 
-/// `[audit]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// The file.
-    pub file: PathBuf,
-    /// What happens when it cannot be written.
-    pub on_failure: file::OnFailure,
-}
-
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -100,7 +92,7 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
         None => Vec::new(),
     };
     let directory = directory::directory(root.directory.as_ref()?, &in_use, report);
-    let (state, audit, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
+    let (state, evidence, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
     let settings = Settings {
         state: store::Settings {
             durability: match state.durability? {
@@ -114,9 +106,12 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
         admin: Admin {
             socket: report.path(&Key::of(&["admin", "socket"]), root.admin.as_ref()?.socket.as_ref()?),
         },
-        audit: Audit {
-            file: report.path(&Key::of(&["audit", "file"]), audit.file.as_ref()?),
-            on_failure: audit.on_failure?,
+        audit: audit::Settings {
+            file: report.path(&Key::of(&["audit", "file"]), evidence.file.as_ref()?),
+            on_failure: match evidence.on_failure? {
+                file::OnFailure::Stop => audit::OnFailure::Stop,
+                file::OnFailure::Alarm => audit::OnFailure::Alarm,
+            },
         },
         log: Log { format: log.format?, level: log.level? },
         radius,
