@@ -346,9 +346,11 @@ impl<R: Send + 'static> Committer<R> {
             }
             Err(trouble) => {
                 // Best effort: on a full disk what was begun is in the way.
-                let _ = self.disk.remove(&segment::name(header.number));
-                let _ = self.disk.remove(segment::BUILT);
-                let _ = self.disk.remove(snapshot::BUILT);
+                let (segment, snapshot) =
+                    (segment::name(header.number), snapshot::name(header.first.saturating_sub(1)));
+                for name in [segment::unfinished(&segment), segment::unfinished(&snapshot), segment] {
+                    let _ = self.disk.remove(&name);
+                }
                 self.shared.fail(trouble);
                 Figures::add(&self.shared.figures.failed_probes, 1);
             }
@@ -362,7 +364,8 @@ impl<R: Send + 'static> Committer<R> {
         segment.prove(header)?;
         let mut snapshot = self.snapshot_header(self.next.saturating_sub(1));
         let names = self.disk.names().at(Operation::List, "the state directory")?;
-        if !self.closed.iter().all(|(number, _)| names.contains(&segment::name(*number))) {
+        let gone = |number| !names.contains(&segment::name(number));
+        if self.closed.iter().any(|(number, last)| *last > snapshot.evidence && gone(*number)) {
             // The directory was emptied: nobody shall look for evidence in segments that are gone.
             snapshot.evidence = snapshot.sequence;
         }

@@ -12,11 +12,10 @@ use super::FORMAT;
 use super::disk::{At as _, Disk, File, Operation, Trouble};
 use super::error::{Damage, DamageKind, Error};
 use super::record::{Cursor, put_mark};
+use super::segment::unfinished;
 use crate::state::Mark;
 use std::io::Read;
 
-/// The name while it is being written.
-pub const BUILT: &str = "snapshot.new";
 const MAGIC: &[u8; 8] = b"SEKI-SNP";
 const HEADER: usize = 56;
 const BLOCK_HEADER: usize = 9;
@@ -93,13 +92,13 @@ pub fn sequence(name: &str) -> Option<u64> {
 /// Writes a snapshot of what `walk` hands out; when this returns, it is durable under its name.
 pub fn write(disk: &dyn Disk, header: Header, walk: &dyn Fn(&mut dyn FnMut(Mark))) -> Result<u64, Trouble> {
     let name = name(header.sequence);
-    let file = disk.create(BUILT, 0).at(Operation::Create, &name)?;
+    let file = disk.create(&unfinished(&name), 0).at(Operation::Create, &name)?;
     let mut writer = Writer { file: &*file, name: &name, end: 0, block: Vec::new(), marks: 0, failed: None };
     writer.put(&header.encode())?;
     walk(&mut |mark| writer.mark(&mark));
     writer.finish()?;
     file.sync().at(Operation::Sync, &name)?;
-    disk.rename(BUILT, &name).at(Operation::Rename, &name)?;
+    disk.rename(&unfinished(&name), &name).at(Operation::Rename, &name)?;
     disk.sync_directory().at(Operation::SyncDirectory, &name)?;
     Ok(writer.marks)
 }
