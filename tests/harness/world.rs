@@ -184,7 +184,7 @@ pub fn token_ldif(token: &Seed) -> String {
 }
 
 fn params_dn(token: &Seed) -> String {
-    format!("cn=d{}p{},ou=params,{}", token.digits, token.period, Slapd::BASE)
+    format!("cn=d{}p{},ou=params,{}", token.digits, token.period, slapd::BASE)
 }
 
 fn params_ldif(people: &[Person]) -> String {
@@ -280,11 +280,11 @@ impl WorldBuilder {
     pub fn open(self) -> World {
         let ldif = self.people.iter().map(person_ldif).collect::<String>() + &params_ldif(&self.people);
         let options = slapd::Options { ldif: ldif + &self.slapd.ldif, ..self.slapd.clone() };
-        let slapd = Slapd::with(&options);
+        let slapd = Slapd::start(&options);
         let directory = tempfile::tempdir().unwrap();
         let config = write(directory.path(), "sekisho.toml", &self.config(&slapd));
         write(directory.path(), "gateway.secret", SECRET);
-        write(directory.path(), "ldap.password", Slapd::SERVICE_PASSWORD);
+        write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
         let environment: Vec<(&str, &str)> =
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let daemon = Daemon::start_with(&config, &environment);
@@ -307,7 +307,7 @@ impl WorldBuilder {
             network,
             ..
         } = self;
-        let (url, base, bind_dn) = (slapd.url(), Slapd::BASE, Slapd::SERVICE_DN);
+        let (url, base, bind_dn) = (slapd.url(), slapd::BASE, slapd::SERVICE_DN);
         format!(
             r#"[radius]
 listen = {listen}
