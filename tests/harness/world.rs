@@ -1,9 +1,10 @@
 //! A small bank: slapd with a few users and tokens, the daemon, and its gateway.
 
 use super::daemon::{Daemon, write};
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Reply, Request};
 use super::slapd::{self, Slapd};
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -84,6 +85,8 @@ pub struct WorldBuilder {
     pub environment: Vec<(String, String)>,
     /// `listen` of `[radius]`.
     pub listen: String,
+    /// `network` of the gateway's `[[radius.client]]`.
+    pub network: &'static str,
     /// How slapd is set up; its LDIF comes after the people's.
     pub slapd: slapd::Options,
 }
@@ -108,6 +111,7 @@ impl Default for WorldBuilder {
             more: String::new(),
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
+            network: r#"["127.0.0.0/8", "::1/128"]"#,
             slapd: slapd::Options { schema: vec![our_schema()], ..slapd::Options::default() },
         }
     }
@@ -180,7 +184,7 @@ pub fn token_ldif(token: &Seed) -> String {
 }
 
 fn params_dn(token: &Seed) -> String {
-    format!("cn=d{}p{},ou=params,{}", token.digits, token.period, Slapd::BASE)
+    format!("cn=d{}p{},ou=params,{}", token.digits, token.period, slapd::BASE)
 }
 
 fn params_ldif(people: &[Person]) -> String {
@@ -233,6 +237,38 @@ impl World {
         self.gateway = Gateway::new(self.daemon.radius[0], SECRET);
     }
 
+    /// A gateway with this address, and the secret that goes with it.
+    pub fn gateway_at(&self, address: &str, secret: &str) -> Gateway {
+        let ip: IpAddr = address.parse().unwrap();
+        Gateway::from(SocketAddr::new(ip, 0), self.daemon.radius[0], secret)
+    }
+
+    /// Sends octets; nobody answers, and they are counted once for this reason.
+    pub fn expect_drop(&self, gateway: &Gateway, octets: &[u8], reason: &str) {
+        let before = self.daemon.reason(reason);
+        gateway.socket.send_to(octets, gateway.server).unwrap();
+        self.daemon.wait_for_reason(reason, before + 1.0);
+        gateway.expect_nothing();
+        assert_eq!(self.daemon.reason(reason), before + 1.0, "{reason}, once");
+    }
+
+    /// Asks; the user is refused, for this reason and no other.
+    pub fn expect_reject(&self, gateway: &Gateway, request: &Request, reason: &str) -> Reply {
+        let before = self.daemon.reason(reason);
+        let reply = gateway.ask(request);
+        assert!(reply.is_reject(), "a reject for {reason}, and no {}", reply.code());
+        self.daemon.wait_for_reason(reason, before + 1.0);
+        reply
+    }
+
+    /// Gives a user another password, in any octets.
+    pub fn set_password(&self, name: &str, password: &str) {
+        let (dn, password) = (slapd::user_dn(name), slapd::base64(password.as_bytes()));
+        self.slapd.change(&format!(
+            "dn: {dn}\nchangetype: modify\nreplace: userPassword\nuserPassword:: {password}\n"
+        ));
+    }
+
     /// Another gateway on the same address and secret, with a port of its own.
     pub fn second_gateway(&self) -> Gateway {
         Gateway::new(self.daemon.radius[0], SECRET)
@@ -244,11 +280,11 @@ impl WorldBuilder {
     pub fn open(self) -> World {
         let ldif = self.people.iter().map(person_ldif).collect::<String>() + &params_ldif(&self.people);
         let options = slapd::Options { ldif: ldif + &self.slapd.ldif, ..self.slapd.clone() };
-        let slapd = Slapd::with(&options);
+        let slapd = Slapd::start(&options);
         let directory = tempfile::tempdir().unwrap();
         let config = write(directory.path(), "sekisho.toml", &self.config(&slapd));
         write(directory.path(), "gateway.secret", SECRET);
-        write(directory.path(), "ldap.password", Slapd::SERVICE_PASSWORD);
+        write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
         let environment: Vec<(&str, &str)> =
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let daemon = Daemon::start_with(&config, &environment);
@@ -259,9 +295,19 @@ impl WorldBuilder {
     /// The configuration as text, for stories that only read or break it.
     pub fn config(&self, slapd: &Slapd) -> String {
         let WorldBuilder {
-            radius, client, clients, service, ldap, bindings, durability, more, listen, ..
+            radius,
+            client,
+            clients,
+            service,
+            ldap,
+            bindings,
+            durability,
+            more,
+            listen,
+            network,
+            ..
         } = self;
-        let (url, base, bind_dn) = (slapd.url(), Slapd::BASE, Slapd::SERVICE_DN);
+        let (url, base, bind_dn) = (slapd.url(), slapd::BASE, slapd::SERVICE_DN);
         format!(
             r#"[radius]
 listen = {listen}
@@ -269,7 +315,7 @@ listen = {listen}
 
 [[radius.client]]
 name = "gateway"
-network = ["127.0.0.0/8", "::1/128"]
+network = {network}
 secret-file = "gateway.secret"
 service = "test"
 {client}
