@@ -12,7 +12,9 @@ use super::disk::{Disk, Operation, Trouble};
 use super::opening::Opened;
 use super::record::RunBuilder;
 use super::segment::{self, Header, Segment};
-use super::{Batch, Durability, Figures, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn};
+use super::{
+    Batch, Durability, Evidence, Figures, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn,
+};
 use crate::clock::{self, Mono};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -29,6 +31,10 @@ const RUN_OCTETS: usize = 1024 * 1024;
 const SEGMENTS_MAX: usize = 64;
 
 /// What comes through the queue.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are entries, and a box would cost each an allocation"
+)]
 pub(super) enum Message<R> {
     Staged(Staged<R>),
     Snapshot(Sender<Result<(), Trouble>>),
@@ -54,12 +60,14 @@ pub(super) struct Committer<R> {
     durable: u64,
     /// Segments that are not written any more, each with its last sequence.
     closed: Vec<(u64, u64)>,
+    /// How many of them the last snapshot had to keep, because the audit file was behind.
+    kept: usize,
     /// Octets of journal since the last snapshot.
     grown: u64,
     refuse: u64,
 
     run: RunBuilder,
-    evidence: Vec<(u64, Box<[u8]>)>,
+    evidence: Vec<Evidence>,
     releases: Vec<R>,
 
     /// When the oldest write was made that is not synced yet (`relaxed`).
@@ -94,6 +102,7 @@ impl<R: Send + 'static> Committer<R> {
             written,
             durable: written,
             closed: opened.closed,
+            kept: 0,
             grown: opened.grown,
             refuse: opened.refuse,
             run,
@@ -323,7 +332,8 @@ impl<R: Send + 'static> Committer<R> {
             }
         }
         self.reap(now);
-        let due = self.grown >= self.settings.snapshot_every || self.closed.len() >= SEGMENTS_MAX;
+        let due = self.grown >= self.settings.snapshot_every
+            || self.closed.len() >= self.kept.saturating_add(SEGMENTS_MAX);
         if due && now >= self.not_before {
             self.begin_snapshot(None);
         }
@@ -415,6 +425,7 @@ impl<R: Send + 'static> Committer<R> {
         match ended {
             Ok(Ok(removed)) => {
                 self.closed.retain(|(number, _)| !removed.contains(number));
+                self.kept = self.closed.len();
                 Figures::add(&self.shared.figures.snapshots, 1);
             }
             _ => self.snapshot_failed(now),
