@@ -72,6 +72,8 @@ pub(super) struct Committer<R> {
 
     /// When the oldest write was made that is not synced yet (`relaxed`).
     unsynced: Option<Mono>,
+    /// How long the last sync took, until the next batch tells it.
+    synced: Option<Duration>,
     /// When a failed disk is tried next, or an idle one is looked at.
     look: Mono,
     /// No automatic snapshot before this time: the last one failed.
@@ -109,6 +111,7 @@ impl<R: Send + 'static> Committer<R> {
             evidence: Vec::new(),
             releases: Vec::new(),
             unsynced: None,
+            synced: None,
             look: Mono::default(),
             not_before: Mono::default(),
             snapshot: None,
@@ -231,7 +234,8 @@ impl<R: Send + 'static> Committer<R> {
         let evidence = std::mem::take(&mut self.evidence);
         let releases = std::mem::take(&mut self.releases);
         if !releases.is_empty() {
-            (self.on_batch)(Batch { outcome, evidence, releases });
+            let synced = self.synced.take();
+            (self.on_batch)(Batch { outcome, synced, evidence, releases });
         }
     }
 
@@ -292,7 +296,8 @@ impl<R: Send + 'static> Committer<R> {
         let Some(segment) = &self.segment else { return Ok(()) };
         let before = clock::now().mono;
         segment.sync()?;
-        self.shared.figures.synced(clock::now().mono.since(before));
+        self.synced = Some(clock::now().mono.since(before));
+        Figures::add(&self.shared.figures.syncs, 1);
         self.durable = self.written;
         self.unsynced = None;
         Ok(())

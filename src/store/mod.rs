@@ -117,6 +117,8 @@ pub struct Staged<R> {
 pub struct Batch<R> {
     /// Whether the marks are as durable as was asked for. If not, no answer leaves.
     pub outcome: Result<(), Trouble>,
+    /// How long the last sync took, if there was one since the batch before.
+    pub synced: Option<Duration>,
     /// The evidence with its sequence numbers; on a failure it must not reach the audit file.
     pub evidence: Vec<Evidence>,
     /// What waited.
