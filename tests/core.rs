@@ -4,6 +4,8 @@
 mod bank;
 #[path = "core/claim.rs"]
 mod claim;
+#[path = "core/conformance.rs"]
+mod conformance;
 #[path = "core/layering.rs"]
 mod layering;
 #[path = "core/machine.rs"]

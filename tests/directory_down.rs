@@ -1,7 +1,7 @@
 //! A directory that is gone, frozen, half there or talks nonsense: no answer, no code used up, and back by itself.
 
 use crate::harness::gateway::Signed;
-use crate::harness::{Gateway, Manners, PASSWORD, Proxy, Reply, Request, World, WorldBuilder, code, slapd, wait_for};
+use crate::harness::{Gateway, Manners, PASSWORD, Proxy, Reply, Request, World, SECRET, WorldBuilder, code, slapd, wait_for};
 use std::time::Duration;
 
 /// A gateway that waits a second, and a directory that has half of one.
@@ -172,7 +172,7 @@ fn ldap_15_a_table_that_nobody_confirms_answers_nobody() {
     };
     assert!(status(&world).is_some_and(|reply| reply.is_accept()));
     world.slapd.stop();
-    crate::harness::wait_long("the table to be stale", || {
+    crate::harness::wait_for_long("the table to be stale", || {
         let wrong = world.gateway.request("alice", format!("{PASSWORD}000017").as_bytes());
         world.gateway.send(&wrong);
         world.gateway.receive_within(&wrong, Duration::from_millis(200)).is_none().then_some(())
@@ -261,7 +261,7 @@ fn a_storm_on_a_dead_directory_does_not_keep_others_waiting() {
             gateway.send(&gateway.request("bob", world.token("bob", 0).field(0).as_bytes()));
         }
     }
-    let quiet = world.gateway_on("127.0.0.2");
+    let quiet = world.gateway_at("127.0.0.2", SECRET);
     for code in world.token("alice", 0).wrong_codes(3) {
         let request = quiet.request("alice", format!("{PASSWORD}{code}").as_bytes());
         quiet.send(&request);

@@ -1,7 +1,7 @@
 //! Wrong codes in a row: what counts, what locks, what a lock means, and who cannot lock anybody.
 
 use crate::harness::gateway::Signed;
-use crate::harness::{Clock, Daemon, PASSWORD, World, WorldBuilder, at_step_begin, code, wait_for};
+use crate::harness::{Clock, Daemon, PASSWORD, World, SECRET, WorldBuilder, at_step_begin, code, wait_for};
 
 fn field(code: &str) -> String {
     format!("{PASSWORD}{code}")
@@ -113,7 +113,7 @@ fn otp_21_failures_add_up_over_clients_and_spellings() {
     }
     .open();
     let codes = world.token("alice", 0).wrong_codes(5);
-    let other = world.gateway_on("127.0.0.2");
+    let other = world.gateway_at("127.0.0.2", SECRET);
     for (at, spelling) in ["alice", "ALICE", "Alice", "aLiCe", "alicE"].into_iter().enumerate() {
         let gateway = if at % 2 == 0 { &world.gateway } else { &other };
         assert!(gateway.login(spelling, &field(&codes[at])).is_reject());

@@ -80,7 +80,7 @@ fn sec_10_a_reload_changes_the_rules_and_forgets_nothing() {
         let _ = world.gateway.login("bob", &format!("{PASSWORD}{code}"));
     }
     assert_eq!(world.daemon.metric("sekisho_users_locked"), 1.0);
-    let stranger = world.gateway_on("127.0.0.9");
+    let stranger = world.gateway_at("127.0.0.9", SECRET);
 
     world.reconfigure(|text| {
         let more = "[[radius.client]]\nname = \"new\"\nnetwork = \"127.0.0.9\"\nsecret-file = \"gateway.secret\"\nservice = \"test\"\n\n[directory]";

@@ -1,7 +1,7 @@
 //! Operations and service profiles: the four that ship, story by story, and every way to name an operation.
 
 use crate::harness::gateway::Signed;
-use crate::harness::{Clock, Gateway, PASSWORD, Person, Reply, World, WorldBuilder, code, person};
+use crate::harness::{Clock, Gateway, PASSWORD, Person, Reply, World, SECRET, WorldBuilder, code, person};
 
 const NOON: u64 = 1_700_000_010;
 const SERVICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/services/*.toml");
@@ -67,7 +67,7 @@ fn s_06_p_a_asks_at_the_listed_operations_and_not_at_login() {
     let mut people: Vec<&str> = names.iter().map(String::as_str).collect();
     people.extend(["carl", "eve"]);
     let (_clock, world) = bank(business(&people));
-    let gateway = world.gateway_on("127.0.0.2");
+    let gateway = world.gateway_at("127.0.0.2", SECRET);
     for (operation, user) in listed.iter().zip(&names) {
         needs_code(&world, &gateway, operation, user);
     }
@@ -88,7 +88,7 @@ fn s_06_p_d_asks_as_p_a_but_not_for_approval_and_tax_and_also_for_changes_of_use
     let mut people: Vec<&str> = names.iter().map(String::as_str).collect();
     people.extend(["carl", "eve", "fay"]);
     let (_clock, world) = bank(business(&people));
-    let gateway = world.gateway_on("127.0.0.5");
+    let gateway = world.gateway_at("127.0.0.5", SECRET);
     for (operation, user) in listed.iter().zip(&names) {
         needs_code(&world, &gateway, operation, user);
     }
@@ -100,7 +100,7 @@ fn s_06_p_d_asks_as_p_a_but_not_for_approval_and_tax_and_also_for_changes_of_use
 #[test]
 fn s_08_p_b_always_asks_at_login_in_a_second_step_or_in_the_same_field() {
     let (_clock, world) = bank(business(&["alice", "bob"]));
-    let gateway = world.gateway_on("127.0.0.3");
+    let gateway = world.gateway_at("127.0.0.3", SECRET);
     let first = gateway.login("alice", PASSWORD);
     assert!(first.is_challenge());
     assert!(String::from_utf8(first.values(18).concat()).unwrap().contains("ワンタイムパスワード"));
@@ -131,7 +131,7 @@ fn s_04_s_08_p_c_asks_at_operations_and_lets_the_user_decide_about_login() {
         person("fee", &[(6, 30)]),
         person("dave", &[]),
     ]);
-    let gateway = world.gateway_on("127.0.0.4");
+    let gateway = world.gateway_at("127.0.0.4", SECRET);
     let code = |user: &str| world.token(user, 0).code_at(NOON);
     // The code stands alone: it takes the place of the confirmation password, which the bank no longer asks for.
     for user in ["with", "without", "undecided"] {
@@ -161,7 +161,7 @@ fn s_17_every_profile_locks_at_the_fifth_wrong_code() {
     {
         let people = vec![person("alice", &[(digits, if digits == 6 { 30 } else { 60 })])];
         let (_clock, world) = bank(people);
-        let gateway = world.gateway_on(address);
+        let gateway = world.gateway_at(address, SECRET);
         let token = world.token("alice", 0);
         let password = if address == "127.0.0.4" { "" } else { PASSWORD };
         let finish = |field: &str| {

@@ -1,7 +1,7 @@
 //! The field that holds password and code: encodings, blanks and marks, layouts, lengths; and what reaches the directory.
 
 use crate::harness::gateway::Signed;
-use crate::harness::{Clock, PASSWORD, Person, World, WorldBuilder, code, person, slapd};
+use crate::harness::{Clock, PASSWORD, Person, World, SECRET, WorldBuilder, code, person, slapd};
 
 const NOON: u64 = 1_700_000_010;
 
@@ -96,16 +96,16 @@ fn encodings_are_the_clients_and_the_directory_hears_utf_8() {
         ("127.0.0.2", "ja", cp932),
         ("127.0.0.3", "de", &latin1),
     ] {
-        let gateway = world.gateway_on(address);
+        let gateway = world.gateway_at(address, SECRET);
         let token = world.token(user, 0);
         let field = |password: &[u8], at| [password, token.code_at(at).as_bytes()].concat();
         assert!(gateway.ask(&gateway.request(user, &field(password, NOON))).is_accept(), "{user} as declared");
-        let utf8 = world.gateway_on("127.0.0.4");
+        let utf8 = world.gateway_at("127.0.0.4", SECRET);
         let octets = if user == "ja" { japanese.as_bytes() } else { western.as_bytes() };
         assert!(utf8.ask(&utf8.request(user, &field(octets, NOON + 30))).is_accept(), "{user} in UTF-8");
     }
     // What is no text in the declared encoding reaches nobody, and costs no code.
-    let gateway = world.gateway_on("127.0.0.2");
+    let gateway = world.gateway_at("127.0.0.2", SECRET);
     let code = world.token("alice", 0).code_at(NOON);
     let unreadable = [b"\x83\xff\x81".as_slice(), code.as_bytes()].concat();
     assert!(gateway.ask(&gateway.request("alice", &unreadable)).is_reject());
@@ -126,7 +126,7 @@ fn normalisation_is_off_unless_asked_for() {
     .open();
     let field = |password: &str, at| format!("{password}{}", world.token("alice", 0).code_at(at));
     assert!(world.gateway.login("alice", &field(decomposed, NOON - 30)).is_reject());
-    assert!(world.gateway_on("127.0.0.2").login("alice", &field(decomposed, NOON)).is_accept());
+    assert!(world.gateway_at("127.0.0.2", SECRET).login("alice", &field(decomposed, NOON)).is_accept());
     assert!(world.gateway.login("alice", &field(composed, NOON + 30)).is_accept());
 }
 
@@ -153,7 +153,7 @@ fn layouts_say_where_the_code_stands() {
     }
     let world = WorldBuilder { service, clients, ..builder }.open();
     for (n, (layout, right, wrong)) in layouts.iter().enumerate() {
-        let (gateway, user) = (world.gateway_on(&format!("127.0.0.{}", n + 2)), format!("user{n}"));
+        let (gateway, user) = (world.gateway_at(&format!("127.0.0.{}", n + 2), SECRET), format!("user{n}"));
         let code = world.token(&user, 0).code_at(NOON);
         let filled = |form: &str| form.replace("{p}", "pass,wo;rd 12").replace("{c}", &code);
         for wrong in wrong {
@@ -230,7 +230,8 @@ fn a_password_that_ends_in_digits_works_with_tokens_of_six_and_eight() {
     for person in &world.people {
         let password = String::from_utf8(person.password.clone()).unwrap();
         for token in &person.tokens {
-            let field = format!("{password}{}", token.code_at(NOON));
+            let code = if token.period == 0 { token.code(0) } else { token.code_at(NOON) };
+            let field = format!("{password}{code}");
             assert!(world.gateway.login(&person.name, &field).is_accept(), "{password} and {} digits", token.digits);
         }
         assert_eq!(world.binds(&person.name), 2, "never two binds for one attempt");

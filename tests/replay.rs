@@ -26,7 +26,7 @@ fn otp_06_s_02_a_used_code_is_used_for_every_client_operation_and_spelling() {
     assert!(world.gateway.operation("alice", &field, "login").is_accept());
     assert!(world.gateway.operation("alice", &field, "login").is_reject(), "again");
     assert!(world.gateway.operation("alice", &field, "transfer").is_reject(), "for another operation");
-    assert!(world.gateway_on("127.0.0.2").login("alice", &field).is_reject(), "through another client");
+    assert!(world.gateway_at("127.0.0.2", SECRET).login("alice", &field).is_reject(), "through another client");
     for spelling in ["ALICE", "Alice", " alice", "alice "] {
         assert!(world.gateway.login(spelling, &field).is_reject(), "as {spelling:?}");
     }

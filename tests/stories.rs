@@ -2,9 +2,13 @@
 //! gateway. Names of tests carry the ids of the requirements they show.
 
 mod audit;
+mod challenge;
+mod clients;
 mod codes;
 mod directory_down;
+mod flood;
 mod harness;
+mod independent;
 mod ldap;
 mod lockout;
 mod login;
@@ -12,3 +16,8 @@ mod operate;
 mod operations;
 mod passwords;
 mod replay;
+mod retransmission;
+mod signature;
+mod silence;
+mod status_server;
+mod wire;

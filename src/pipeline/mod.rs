@@ -413,7 +413,10 @@ impl Pipeline {
                 case.field = Some(field);
                 case.first_step = first_step;
                 match password {
-                    None => self.settle_right(case),
+                    None => {
+                        let at = case.at;
+                        self.settle_right(case, at)
+                    }
                     Some(password) => Step::Ask(case, Question::Password(user, password)),
                 }
             }
@@ -421,9 +424,9 @@ impl Pipeline {
     }
 
     /// The directory has said what it thinks of the password: the claim becomes a mark.
-    fn settle(&self, mut case: Box<Case>, answer: PasswordAnswer, _now: Moment) -> Step {
+    fn settle(&self, mut case: Box<Case>, answer: PasswordAnswer, now: Moment) -> Step {
         let reason = match answer {
-            PasswordAnswer::Right => return self.settle_right(case),
+            PasswordAnswer::Right => return self.settle_right(case, now),
             PasswordAnswer::Wrong => Reason::PasswordWrong,
             PasswordAnswer::Disabled => Reason::AccountDisabled,
             PasswordAnswer::Expired => Reason::AccountExpired,
@@ -451,9 +454,9 @@ impl Pipeline {
 
     /// Nothing is left to ask: take the steps for good, or find that somebody was faster. A user who was locked while
     /// the directory was asked is locked for this request too, and the code is used up.
-    fn settle_right(&self, mut case: Box<Case>) -> Step {
-        let now = case.at.wall;
-        let locked = |user: &Arc<User>| self.tables.durable.users.lockout(user.id, now).is_locked(now);
+    fn settle_right(&self, mut case: Box<Case>, now: Moment) -> Step {
+        let users = &self.tables.durable.users;
+        let locked = |user: &Arc<User>| users.lockout(user.id, now.wall).is_locked(now.wall);
         if case.user.as_ref().is_some_and(locked) {
             return self.refuse_claimed(case, Refusal::free(Reason::Locked));
         }

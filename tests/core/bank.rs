@@ -17,7 +17,7 @@ use sekisho::state::{
 };
 use sekisho::tokens::{Account, Role, Standing, Token, Tokens, User};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub const SECRET: &[u8] = b"9fJ2-kQ7_vT4.xL8~bN1+wR6=yH3!pD5";
@@ -41,7 +41,9 @@ pub struct Bank {
 impl Bank {
     /// Users `user0`, `user1` …, each with a token of six digits and 30 s.
     pub fn open(users: u32, knows: Knows, profile: Profile) -> Bank {
-        let metrics = Arc::new(Metrics::new().unwrap());
+        // One registry for all banks: to make it costs more than a whole play.
+        static METRICS: OnceLock<Arc<Metrics>> = OnceLock::new();
+        let metrics = Arc::clone(METRICS.get_or_init(|| Arc::new(Metrics::new().unwrap())));
         let client = Client {
             name: ClientName::new("gateway"),
             number: 0,

@@ -352,7 +352,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Any play of three users: no code accepts twice, nobody is accepted while locked or without a right password, and
     /// when all is over nothing is held any more.

@@ -71,11 +71,11 @@ pub fn unix_now() -> u64 {
 
 /// Waits for the beginning of a step, so that what follows happens within one step.
 pub fn at_step_begin(period: u64, needed: u64) {
-    wait_long("a step with enough time left", || (unix_now() % period <= period - needed).then_some(()));
+    wait_for_long("a step with enough time left", || (unix_now() % period <= period - needed).then_some(()));
 }
 
 /// [`wait_for`] for what takes longer by its nature, at most 70 s.
-pub fn wait_long(what: &str, mut condition: impl FnMut() -> Option<()>) {
+pub fn wait_for_long(what: &str, mut condition: impl FnMut() -> Option<()>) {
     let begun = Instant::now();
     while condition().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(70), "waited 70 s for: {what}");

@@ -6,7 +6,7 @@ use super::proxy::Proxy;
 use super::slapd::{self, Slapd};
 use super::{Clock, hotp, totp_at, unix_now};
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Output;
 use tempfile::TempDir;
@@ -48,7 +48,7 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// SHA-1, window 1.
+    /// SHA-1, window 1, look-ahead 3.
     pub fn new(serial: &str, secret_hex: &str, digits: u32, period: u32) -> Seed {
         Seed {
             serial: serial.into(),
@@ -56,23 +56,23 @@ impl Seed {
             algorithm: "sha1",
             digits,
             period,
-            window: Some(1),
+            window: Some(if period == 0 { 3 } else { 1 }),
             entry: String::new(),
             parameters: String::new(),
             ahead: 0,
         }
     }
 
-    /// The code now, or `offset` seconds from now.
+    /// The code now, or `offset` seconds from now. Of a counter token the first one, or one more for each 30 seconds.
     pub fn code(&self, offset: i64) -> String {
+        if self.period == 0 {
+            return hotp(&self.secret_hex, self.digits, u64::try_from(offset.max(0) / 30).unwrap());
+        }
         self.code_at(unix_now().checked_add_signed(self.ahead + offset).unwrap())
     }
 
-    /// The code at a time; of a counter token the first one.
+    /// The code at a time.
     pub fn code_at(&self, unix: u64) -> String {
-        if self.period == 0 {
-            return hotp(&self.secret_hex, self.digits, 0);
-        }
         totp_at(&self.secret_hex, self.algorithm, self.digits, self.period, unix)
     }
 
@@ -219,6 +219,8 @@ pub struct WorldBuilder {
     pub environment: Vec<(String, String)>,
     /// `listen` of `[radius]`.
     pub listen: String,
+    /// `network` of the gateway's `[[radius.client]]`.
+    pub network: &'static str,
     /// How slapd is set up; its LDIF comes after the people's.
     pub slapd: slapd::Options,
     /// URLs of further LDAP servers.
@@ -259,6 +261,7 @@ impl Default for WorldBuilder {
             more: String::new(),
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
+            network: r#"["127.0.0.0/8", "::1/128"]"#,
             slapd: slapd::Options { schema: vec![slapd::our_schema()], ..slapd::Options::default() },
             servers: Vec::new(),
             tls: "none",
@@ -315,10 +318,36 @@ impl World {
         Gateway::new(self.daemon.radius[0], SECRET)
     }
 
-    /// A gateway on another loopback address: another client, where the configuration has one there.
-    pub fn gateway_on(&self, address: &str) -> Gateway {
-        let local: SocketAddr = format!("{address}:0").parse().unwrap();
-        Gateway::from(local, self.daemon.radius[0], SECRET)
+    /// A gateway with this address, and the secret that goes with it.
+    pub fn gateway_at(&self, address: &str, secret: &str) -> Gateway {
+        let ip: IpAddr = address.parse().unwrap();
+        Gateway::from(SocketAddr::new(ip, 0), self.daemon.radius[0], secret)
+    }
+
+    /// Sends octets; nobody answers, and they are counted once for this reason.
+    pub fn expect_drop(&self, gateway: &Gateway, octets: &[u8], reason: &str) {
+        let before = self.daemon.reason(reason);
+        gateway.socket.send_to(octets, gateway.server).unwrap();
+        self.daemon.wait_for_reason(reason, before + 1.0);
+        gateway.expect_nothing();
+        assert_eq!(self.daemon.reason(reason), before + 1.0, "{reason}, once");
+    }
+
+    /// Asks; the user is refused, for this reason and no other.
+    pub fn expect_reject(&self, gateway: &Gateway, request: &Request, reason: &str) -> Reply {
+        let before = self.daemon.reason(reason);
+        let reply = gateway.ask(request);
+        assert!(reply.is_reject(), "a reject for {reason}, and no {}", reply.code());
+        self.daemon.wait_for_reason(reason, before + 1.0);
+        reply
+    }
+
+    /// Gives a user another password, in any octets.
+    pub fn set_password(&self, name: &str, password: &str) {
+        let (dn, password) = (slapd::user_dn(name), slapd::base64(password.as_bytes()));
+        self.slapd.change(&format!(
+            "dn: {dn}\nchangetype: modify\nreplace: userPassword\nuserPassword:: {password}\n"
+        ));
     }
 
     /// A login that names the end user's address in Calling-Station-Id.
@@ -456,7 +485,7 @@ impl WorldBuilder {
     /// The same for a directory somewhere.
     pub fn config_for(&self, url: &str) -> String {
         let WorldBuilder {
-            head, radius, client, clients, service, ldap, bindings, durability, more, listen, tls, filter, layout, audit, ..
+            head, radius, client, clients, service, ldap, bindings, durability, more, listen, network, tls, filter, layout, audit, ..
         } = self;
         let authority = if *tls == "none" { "" } else { "ca-file = \"ca.pem\"" };
         let (base, bind_dn) = (slapd::BASE, slapd::SERVICE_DN);
@@ -471,7 +500,7 @@ listen = {listen}
 
 [[radius.client]]
 name = "gateway"
-network = ["127.0.0.0/8", "::1/128"]
+network = {network}
 secret-file = "gateway.secret"
 service = "test"
 {client}

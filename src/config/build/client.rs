@@ -284,7 +284,7 @@ impl Table<'_> {
             return None;
         }
         let known = |example: &&str| example.as_bytes().eq_ignore_ascii_case(secret.expose());
-        if EXAMPLES.iter().any(|example| known(&example)) {
+        if EXAMPLES.iter().any(known) {
             report.refuse(&key, "the secret is an example that everybody knows", generate);
         } else if length < SECRET_MIN && !insecure {
             let why = format!("the secret has {length} octets, fewer than {SECRET_MIN}");
