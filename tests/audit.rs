@@ -1,7 +1,10 @@
 //! The audit log: one record for every decision, chained, one event a line; and secrets that appear nowhere.
 
 use crate::harness::gateway::Signed;
-use crate::harness::{Daemon, PASSWORD, Person, SECRET, Seed, World, WorldBuilder, code, daemon, holder, person, slapd, wait_for};
+use crate::harness::{
+    Daemon, PASSWORD, Person, SECRET, Seed, World, WorldBuilder, code, daemon, holder, person, slapd,
+    wait_for,
+};
 use std::path::{Path, PathBuf};
 
 fn log_file(world: &World) -> PathBuf {
@@ -90,7 +93,11 @@ fn sec_02_hostile_names_stay_on_their_line() {
         assert!(line.bytes().all(|octet| octet >= 0x20), "{line}");
         assert!(!line.contains('\u{202e}') && !line.contains('\u{200f}'), "{line}");
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!((record["event"].as_str(), record["outcome"].as_str()), (Some("authentication"), Some("reject")), "{name:?}");
+        assert_eq!(
+            (record["event"].as_str(), record["outcome"].as_str()),
+            (Some("authentication"), Some("reject")),
+            "{name:?}"
+        );
     }
     for line in world.daemon.log().lines() {
         assert!(line.bytes().all(|octet| octet >= 0x20), "{line:?}");
@@ -174,7 +181,8 @@ const MARKED_KEY: &[u8] = b"CanaryTokenKey-4e2f!";
 /// Every form in which a marked value could be written.
 fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     let hex: String = value.iter().map(|octet| format!("{octet:02x}")).collect();
-    let decimal = |separator: &str| value.iter().map(u8::to_string).collect::<Vec<_>>().join(separator).into_bytes();
+    let decimal =
+        |separator: &str| value.iter().map(u8::to_string).collect::<Vec<_>>().join(separator).into_bytes();
     let base64 = slapd::base64(value);
     vec![
         value.to_vec(),
@@ -206,7 +214,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn sec_01_sec_07_marked_secrets_appear_nowhere() {
     let hex: String = MARKED_KEY.iter().map(|octet| format!("{octet:02x}")).collect();
-    let marked = Person { password: MARKED_PASSWORD.into(), ..holder("canary", vec![Seed::new("SN-canary", &hex, 6, 30)]) };
+    let marked = Person {
+        password: MARKED_PASSWORD.into(),
+        ..holder("canary", vec![Seed::new("SN-canary", &hex, 6, 30)])
+    };
     let builder = WorldBuilder {
         service: WorldBuilder::default().service + "second-step = \"when-missing\"\n",
         more: "[log]\nlevel = \"trace\"\n".into(),
@@ -238,7 +249,12 @@ fn sec_01_sec_07_marked_secrets_appear_nowhere() {
         if reply.is_challenge() {
             let attributes = [(1, b"canary".to_vec()), (24, reply.state())];
             for answer in [&wrong, &next] {
-                gateway.ask(&gateway.build(code::ACCESS_REQUEST, &attributes, Some(answer.as_bytes()), Signed::First));
+                gateway.ask(&gateway.build(
+                    code::ACCESS_REQUEST,
+                    &attributes,
+                    Some(answer.as_bytes()),
+                    Signed::First,
+                ));
             }
         }
     }
@@ -249,14 +265,21 @@ fn sec_01_sec_07_marked_secrets_appear_nowhere() {
     gateway.expect_silence_to(MARKED_PASSWORD.as_bytes());
     // The directory breaks in the middle, and an operator looks at everything.
     world.slapd.stop();
-    gateway.send(&gateway.request("bob", format!("{MARKED_PASSWORD}{}", world.token("bob", 0).code(0)).as_bytes()));
+    gateway.send(
+        &gateway.request("bob", format!("{MARKED_PASSWORD}{}", world.token("bob", 0).code(0)).as_bytes()),
+    );
     world.slapd.run();
     world.daemon.signal("HUP");
     wait_for("the reload", || (!world.daemon.events("reloaded").is_empty()).then_some(()));
     let mut shown = String::new();
-    for arguments in
-        [&["status"][..], &["user", "show", "canary"], &["token", "show", "SN-canary"], &["config"], &["check"], &["status", "--json"]]
-    {
+    for arguments in [
+        &["status"][..],
+        &["user", "show", "canary"],
+        &["token", "show", "SN-canary"],
+        &["config"],
+        &["check"],
+        &["status", "--json"],
+    ] {
         let output = world.command(arguments, "");
         shown += &String::from_utf8_lossy(&[output.stdout, output.stderr].concat());
     }
@@ -279,8 +302,13 @@ fn sec_01_sec_07_marked_secrets_appear_nowhere() {
     assert!(places.iter().any(|(name, text)| name.ends_with("audit.jsonl") && !text.is_empty()));
     assert!(places.iter().any(|(name, text)| name.contains("/state/") && !text.is_empty()));
     let log = &places[0].1;
-    assert!(contains(log, b"\"TRACE\"") || contains(log, b"\"DEBUG\""), "the log was as talkative as it can be");
-    for secret in [MARKED_PASSWORD.as_bytes(), MARKED_SERVICE.as_bytes(), MARKED_SECRET.as_bytes(), MARKED_KEY] {
+    assert!(
+        contains(log, b"\"TRACE\"") || contains(log, b"\"DEBUG\""),
+        "the log was as talkative as it can be"
+    );
+    for secret in
+        [MARKED_PASSWORD.as_bytes(), MARKED_SERVICE.as_bytes(), MARKED_SECRET.as_bytes(), MARKED_KEY]
+    {
         for form in forms(secret) {
             for (place, text) in &places {
                 assert!(!contains(text, &form), "{} stands in {place}", String::from_utf8_lossy(&form));
@@ -294,9 +322,13 @@ fn sec_01_sec_07_marked_secrets_appear_nowhere() {
             let alone = text.match_indices(code.as_str()).any(|(at, _)| {
                 let digit = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_hexdigit);
                 let bytes = text.as_bytes();
-                !digit(at.checked_sub(1).and_then(|before| bytes.get(before))) && !digit(bytes.get(at + code.len()))
+                !digit(at.checked_sub(1).and_then(|before| bytes.get(before)))
+                    && !digit(bytes.get(at + code.len()))
             });
-            assert!(!alone || place.contains("/state/") || place.contains("metrics"), "a code stands in {place}");
+            assert!(
+                !alone || place.contains("/state/") || place.contains("metrics"),
+                "a code stands in {place}"
+            );
         }
     }
 }

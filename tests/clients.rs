@@ -3,7 +3,7 @@
 use crate::harness::daemon::write;
 use crate::harness::gateway::{Signed, code, kind};
 use crate::harness::world::SECRET;
-use crate::harness::{Gateway, World, WorldBuilder, at_step_begin};
+use crate::harness::{Daemon, Gateway, World, WorldBuilder, at_step_begin};
 use std::net::SocketAddr;
 
 /// A client with a secret of its own, at one network.

@@ -2,7 +2,8 @@
 //! Every expected code comes from the tables or from `oathtool`.
 
 use crate::harness::{
-    Clock, Daemon, PASSWORD, Person, Seed, World, WorldBuilder, holder, hotp, person, person_ldif, slapd, totp_at,
+    Clock, Daemon, PASSWORD, Person, Seed, World, WorldBuilder, holder, hotp, person, person_ldif, slapd,
+    totp_at,
 };
 
 /// RFC 4226 Appendix D: ASCII 12345678901234567890.
@@ -37,9 +38,8 @@ fn begin_at(world: &mut World, clock: &Clock, unix: u64) {
 fn otp_01_every_row_of_rfc_4226_is_accepted_once_and_in_order() {
     let token = Seed { window: Some(0), ..Seed::new("HOTP", SEED, 6, 0) };
     let world = WorldBuilder::of(vec![holder("hotp", vec![token])]).open();
-    let rows = [
-        "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489",
-    ];
+    let rows =
+        ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"];
     assert!(world.gateway.login("hotp", &field(rows[1])).is_reject(), "the second row is not due yet");
     for (counter, code) in rows.iter().enumerate() {
         assert_eq!(&hotp(SEED, 6, u64::try_from(counter).unwrap()), code);
@@ -108,7 +108,11 @@ fn otp_03_digits_periods_and_hashes_go_together_in_every_way() {
             if let Some(row) = row {
                 assert_eq!(row["otp"], code, "oathtool and the vectors agree");
             }
-            assert!(world.gateway.login(&person.name, &field(&code)).is_accept(), "{} at {unix}", person.name);
+            assert!(
+                world.gateway.login(&person.name, &field(&code)).is_accept(),
+                "{} at {unix}",
+                person.name
+            );
         }
     }
 }
@@ -117,7 +121,10 @@ fn otp_03_digits_periods_and_hashes_go_together_in_every_way() {
 fn otp_04_leading_zeros_count() {
     let clock = Clock::standing_at(1_111_111_109);
     let token = Seed::new("ZERO", SEED, 6, 30);
-    let world = WorldBuilder { environment: clock.environment(), ..WorldBuilder::of(vec![holder("zero", vec![token])]) };
+    let world = WorldBuilder {
+        environment: clock.environment(),
+        ..WorldBuilder::of(vec![holder("zero", vec![token])])
+    };
     let world = world.open();
     assert!(world.gateway.login("zero", &field("81804")).is_reject());
     assert!(world.gateway.login("zero", &format!("{PASSWORD}x81804")).is_reject());
@@ -214,7 +221,10 @@ fn otp_10_drift_is_learned_from_success_only_and_moves_the_window_without_wideni
         begin_at(&mut world, &clock, now);
         let old = world.token("wrong", 0).field_at(now - 60);
         assert!(world.gateway.login("wrong", &old).is_reject());
-        assert!(world.gateway.login("late", &late(&world, now, -1)).is_accept(), "one step late is within the window");
+        assert!(
+            world.gateway.login("late", &late(&world, now, -1)).is_accept(),
+            "one step late is within the window"
+        );
     }
     for _ in 0..4 {
         now += 60;
@@ -223,9 +233,18 @@ fn otp_10_drift_is_learned_from_success_only_and_moves_the_window_without_wideni
     }
     now += 60;
     begin_at(&mut world, &clock, now);
-    assert!(world.gateway.login("late", &late(&world, now, -3)).is_reject(), "the window has moved by one, not two");
-    assert!(world.gateway.login("late", &late(&world, now, 1)).is_reject(), "what it gained behind it lost ahead");
-    assert!(world.gateway.login("late", &late(&world, now, -2)).is_accept(), "two late is one from the usual");
+    assert!(
+        world.gateway.login("late", &late(&world, now, -3)).is_reject(),
+        "the window has moved by one, not two"
+    );
+    assert!(
+        world.gateway.login("late", &late(&world, now, 1)).is_reject(),
+        "what it gained behind it lost ahead"
+    );
+    assert!(
+        world.gateway.login("late", &late(&world, now, -2)).is_accept(),
+        "two late is one from the usual"
+    );
     let shown = world.done(&["token", "show", "SN-late-0"], "");
     assert!(shown.to_lowercase().contains("drift"), "the drift is shown: {shown}");
 }
@@ -262,7 +281,11 @@ const UNUSABLE: [(&str, &str, &str); 9] = [
 fn otp_13_unusable_tokens_refuse_their_user_and_nobody_else() {
     let spoilt = |(at, (_, from, to)): (usize, &(&str, &str, &str))| {
         let lines = person_ldif(&person(&format!("bad{at}"), &[(6, 30)]));
-        lines.lines().map(|line| if line.starts_with(from) { to } else { line }).fold(String::new(), |all, line| all + line + "\n") + "\n"
+        lines
+            .lines()
+            .map(|line| if line.starts_with(from) { to } else { line })
+            .fold(String::new(), |all, line| all + line + "\n")
+            + "\n"
     };
     let ldif: String = UNUSABLE.iter().enumerate().map(spoilt).collect();
     let world = WorldBuilder {
@@ -345,7 +368,11 @@ fn otp_28_tokens_outside_their_time_or_use_are_refused_like_any_other() {
         with("old", "oathSecretTime: 20200101000000Z\n", "oathSecretMaxAge: 86400\n"),
         with("unknown", "", "oathSecretMaxAge: 86400\n"),
         with("young", "oathSecretTime: 20200101000000Z\n", "oathSecretMaxAge: 2000000000\n"),
-        with("inside", &format!("{ours}sekishoNotBefore: 20200101000000Z\nsekishoNotAfter: 20990101000000Z\n"), ""),
+        with(
+            "inside",
+            &format!("{ours}sekishoNotBefore: 20200101000000Z\nsekishoNotAfter: 20990101000000Z\n"),
+            "",
+        ),
         counted("worn", 9, 10),
         counted("fresh", 3, 10),
     ];
@@ -367,7 +394,10 @@ fn otp_28_tokens_outside_their_time_or_use_are_refused_like_any_other() {
         structures.push(reply.structure());
     }
     structures.push(world.gateway.login("nobody", &field("123456")).structure());
-    assert!(structures.iter().all(|structure| *structure == structures[0]), "one kind of reject: {structures:?}");
+    assert!(
+        structures.iter().all(|structure| *structure == structures[0]),
+        "one kind of reject: {structures:?}"
+    );
     for name in ["young", "inside"] {
         assert!(world.gateway.login(name, &world.token(name, 0).field(0)).is_accept(), "{name}");
     }

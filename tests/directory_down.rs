@@ -1,7 +1,9 @@
 //! A directory that is gone, frozen, half there or talks nonsense: no answer, no code used up, and back by itself.
 
 use crate::harness::gateway::Signed;
-use crate::harness::{Gateway, Manners, PASSWORD, Proxy, Reply, Request, World, SECRET, WorldBuilder, code, slapd, wait_for};
+use crate::harness::{
+    Gateway, Manners, PASSWORD, Proxy, Reply, Request, SECRET, World, WorldBuilder, code, slapd, wait_for,
+};
 use std::time::Duration;
 
 /// A gateway that waits a second, and a directory that has half of one.
@@ -26,7 +28,10 @@ fn unanswered(world: &World, user: &str, field: &str) -> Request {
 
 /// Requests that ended because the directory could not say.
 fn unjudged(world: &World) -> f64 {
-    ["directory-unreachable", "directory-too-late", "directory-stale"].iter().map(|reason| world.daemon.reason(reason)).sum()
+    ["directory-unreachable", "directory-too-late", "directory-stale"]
+        .iter()
+        .map(|reason| world.daemon.reason(reason))
+        .sum()
 }
 
 /// Asks again and again with the same field, as a user who has the code still on the screen does.
@@ -35,7 +40,11 @@ fn accepted_at_last(world: &World, user: &str, field: &str) {
         let request = world.gateway.request(user, field.as_bytes());
         world.gateway.send(&request);
         let reply = world.gateway.receive_within(&request, Duration::from_secs(1))?;
-        assert!(reply.is_accept(), "the code was used up although nobody was answered: {}", world.last_reason(user));
+        assert!(
+            reply.is_accept(),
+            "the code was used up although nobody was answered: {}",
+            world.last_reason(user)
+        );
         Some(())
     });
 }
@@ -117,7 +126,10 @@ fn a_directory_that_hangs_up_on_everybody() {
 fn ldap_08_results_that_are_no_success_never_let_anybody_in() {
     // slapd answers binds below a referral with 10, of entries without a password with 49 or 48.
     let ldif = slapd::user_ldif(slapd::User { uid: "empty", password: PASSWORD.as_bytes(), tokens: &[] });
-    let without: String = ldif.lines().filter(|line| !line.starts_with("userPassword")).fold(String::new(), |all, line| all + line + "\n");
+    let without: String = ldif
+        .lines()
+        .filter(|line| !line.starts_with("userPassword"))
+        .fold(String::new(), |all, line| all + line + "\n");
     let service = WorldBuilder::default().service
         + "[[service.test.operation]]\nname = \"login\"\nmatch = { NAS-Port-Id = \"login\" }\ncode = \"never\"\n";
     let options = slapd::Options { ldif: without + "\n", ..WorldBuilder::default().slapd };
@@ -125,7 +137,9 @@ fn ldap_08_results_that_are_no_success_never_let_anybody_in() {
     assert!(world.gateway.operation("empty", PASSWORD, "login").is_reject());
     assert_eq!(world.last_reason("empty"), "password-wrong");
     // Not willing, busy, unavailable: nobody can say, so nobody is answered.
-    world.slapd.change("dn: cn=config\nchangetype: modify\nreplace: olcDisallows\nolcDisallows: bind_simple\n");
+    world
+        .slapd
+        .change("dn: cn=config\nchangetype: modify\nreplace: olcDisallows\nolcDisallows: bind_simple\n");
     let field = world.token("alice", 0).field(0);
     unanswered(&world, "alice", &field);
     world.slapd.change("dn: cn=config\nchangetype: modify\ndelete: olcDisallows\n");
@@ -140,7 +154,8 @@ fn a_second_server_takes_over_and_both_are_watched() {
     let replica = first.replica(&options);
     let mut world = WorldBuilder { servers: vec![replica.url()], ..builder }.prepare_before(first);
     world.restart(drop);
-    let up = |world: &World, url: &str| world.daemon.metric(&format!("sekisho_directory_up{{server=\"{url}\"}}"));
+    let up =
+        |world: &World, url: &str| world.daemon.metric(&format!("sekisho_directory_up{{server=\"{url}\"}}"));
     let (one, two) = (world.slapd.url(), replica.url());
     wait_for("both to be up", || (up(&world, &one) == 1.0 && up(&world, &two) == 1.0).then_some(()));
 
@@ -194,7 +209,8 @@ fn ldap_15_a_table_that_nobody_confirms_answers_nobody() {
 fn with_ask_nobody_can_be_looked_up_and_nobody_is_answered() {
     let builder = impatient();
     let mut world =
-        WorldBuilder { bindings: "ask", ldap: builder.ldap.clone() + "cache-lifetime = \"0s\"\n", ..builder }.open();
+        WorldBuilder { bindings: "ask", ldap: builder.ldap.clone() + "cache-lifetime = \"0s\"\n", ..builder }
+            .open();
     let field = world.token("alice", 0).field(0);
     world.slapd.stop();
     unanswered(&world, "alice", &field);
@@ -225,7 +241,8 @@ fn operations_with_a_password_alone_are_not_guessed() {
     world.slapd.stop();
     let before = unjudged(&world);
     let attributes = [(1, b"alice".to_vec()), (87, b"login".to_vec())];
-    let request = world.gateway.build(code::ACCESS_REQUEST, &attributes, Some(PASSWORD.as_bytes()), Signed::First);
+    let request =
+        world.gateway.build(code::ACCESS_REQUEST, &attributes, Some(PASSWORD.as_bytes()), Signed::First);
     world.gateway.send(&request);
     wait_for("the drop", || (unjudged(&world) > before).then_some(()));
     assert_eq!(world.gateway.receive_within(&request, Duration::from_millis(50)), None);
@@ -239,14 +256,17 @@ fn a_dialogue_survives_a_short_absence_of_the_directory() {
     let code = world.token("alice", 0).code(0);
     let answer = |world: &World| -> Option<Reply> {
         let attributes = [(1, b"alice".to_vec()), (24, state.clone())];
-        let request = world.gateway.build(code::ACCESS_REQUEST, &attributes, Some(code.as_bytes()), Signed::First);
+        let request =
+            world.gateway.build(code::ACCESS_REQUEST, &attributes, Some(code.as_bytes()), Signed::First);
         world.gateway.send(&request);
         world.gateway.receive_within(&request, Duration::from_secs(1))
     };
     world.slapd.stop();
     assert_eq!(answer(&world), None, "nobody can say whether the password was right");
     world.slapd.run();
-    wait_for("the answer", || answer(&world).map(|reply| assert!(reply.is_accept(), "{}", world.last_reason("alice"))));
+    wait_for("the answer", || {
+        answer(&world).map(|reply| assert!(reply.is_accept(), "{}", world.last_reason("alice")))
+    });
 }
 
 #[test]
@@ -265,7 +285,9 @@ fn a_storm_on_a_dead_directory_does_not_keep_others_waiting() {
     for code in world.token("alice", 0).wrong_codes(3) {
         let request = quiet.request("alice", format!("{PASSWORD}{code}").as_bytes());
         quiet.send(&request);
-        assert!(quiet.receive_within(&request, Duration::from_secs(1)).is_some_and(|reply| reply.is_reject()));
+        assert!(
+            quiet.receive_within(&request, Duration::from_secs(1)).is_some_and(|reply| reply.is_reject())
+        );
     }
     world.slapd.thaw();
     let field = world.token("alice", 0).field(0);

@@ -3,8 +3,8 @@
 use crate::harness::slapd::Certificates;
 use crate::harness::slapd::Validity::{Current, Past};
 use crate::harness::{
-    Daemon, PASSWORD, Person, Seed, World, WorldBuilder, at_step_begin, holder, hotp, person, person_ldif, slapd,
-    token_ldif, wait_for,
+    Daemon, PASSWORD, Person, Seed, World, WorldBuilder, at_step_begin, holder, hotp, person, person_ldif,
+    slapd, token_ldif, wait_for,
 };
 use std::net::TcpListener;
 use std::time::Duration;
@@ -40,13 +40,25 @@ fn ldap_02_names_that_mean_something_to_a_filter_are_nobodys() {
     for (mode, ldap) in MODES {
         let world = in_mode(mode, ldap, WorldBuilder::default());
         let field = world.token("alice", 0).field(0);
-        for name in ["*", "a*", ")(uid=*", "\\", "\\2a", "alice)(objectClass=*", "alice\0", "(uid=alice)", "*)(uid=alice"] {
+        for name in [
+            "*",
+            "a*",
+            ")(uid=*",
+            "\\",
+            "\\2a",
+            "alice)(objectClass=*",
+            "alice\0",
+            "(uid=alice)",
+            "*)(uid=alice",
+        ] {
             assert!(world.gateway.login(name, &field).is_reject(), "{mode}: {name:?}");
         }
         assert_eq!(world.daemon.reason("user-unknown"), 9.0, "{mode}");
         if mode == "ask" {
             let log = world.slapd.log();
-            for literal in ["(uid=\\2A)", "(uid=a\\2A)", "(uid=\\29\\28uid=\\2A)", "(uid=alice\\29\\28objectClass=\\2A)"] {
+            for literal in
+                ["(uid=\\2A)", "(uid=a\\2A)", "(uid=\\29\\28uid=\\2A)", "(uid=alice\\29\\28objectClass=\\2A)"]
+            {
                 assert!(log.contains(literal), "the directory was asked for the literal {literal}");
             }
         }
@@ -57,8 +69,18 @@ fn ldap_02_names_that_mean_something_to_a_filter_are_nobodys() {
 #[test]
 fn ldap_03_dns_with_every_special_character_work_from_end_to_end() {
     let rdns = [
-        r"cn=comma\, in it", r"cn=plus\+sign", r#"cn=quote\"d"#, r"cn=\#begins so", r"cn=trailing\ ", r"cn=\ leading",
-        r"cn=semi\;colon", r"cn=less\<more\>", r"cn=back\\slash", "cn=equals=sign", "cn=山田太郎", r"cn=two+sn=parts",
+        r"cn=comma\, in it",
+        r"cn=plus\+sign",
+        r#"cn=quote\"d"#,
+        r"cn=\#begins so",
+        r"cn=trailing\ ",
+        r"cn=\ leading",
+        r"cn=semi\;colon",
+        r"cn=less\<more\>",
+        r"cn=back\\slash",
+        "cn=equals=sign",
+        "cn=山田太郎",
+        r"cn=two+sn=parts",
         r"cn=esc\e5\b1\b1aped",
     ];
     let mut ldif = String::new();
@@ -67,9 +89,13 @@ fn ldap_03_dns_with_every_special_character_work_from_end_to_end() {
         let (name, seed) = (format!("user{n}"), person(&format!("user{n}"), &[(6, 30)]).tokens.remove(0));
         // The token's DN is as odd as the user's.
         let token_dn = format!("{},ou=tokens,{}", rdn.replace("sn=parts", "serialNumber=parts"), slapd::BASE);
-        let entry = token_ldif(&seed).replace(&format!("dn: {}", seed.dn()), &format!("dn:: {}", slapd::base64(token_dn.as_bytes())));
+        let entry = token_ldif(&seed)
+            .replace(&format!("dn: {}", seed.dn()), &format!("dn:: {}", slapd::base64(token_dn.as_bytes())));
         let (cn, sn) = (unescaped(rdn), if rdn.contains("+sn=") { "parts" } else { "x" });
-        ldif += &entry.replace(&format!("cn: {}\noathToken", seed.serial), &format!("{}{cn}oathToken", if rdn.contains("+sn=") { "serialNumber: parts\n" } else { "" }));
+        ldif += &entry.replace(
+            &format!("cn: {}\noathToken", seed.serial),
+            &format!("{}{cn}oathToken", if rdn.contains("+sn=") { "serialNumber: parts\n" } else { "" }),
+        );
         ldif += &format!(
             "dn:: {}\nobjectClass: inetOrgPerson\nobjectClass: oathTOTPUser\nuid: {name}\nsn: {sn}\n{cn}userPassword: {PASSWORD}\noathTOTPToken:: {}\n\n",
             slapd::base64(format!("{rdn},ou=people,{}", slapd::BASE).as_bytes()),
@@ -115,10 +141,14 @@ fn unescaped(rdn: &str) -> String {
 #[test]
 fn ldap_04_two_entries_of_one_name_are_nobody_and_an_alarm() {
     let twin = |unit: &str| {
-        format!("dn: uid=twin,ou={unit},{}\nobjectClass: inetOrgPerson\nuid: twin\ncn: twin\nsn: twin\nuserPassword: {PASSWORD}\n\n", slapd::BASE)
+        format!(
+            "dn: uid=twin,ou={unit},{}\nobjectClass: inetOrgPerson\nuid: twin\ncn: twin\nsn: twin\nuserPassword: {PASSWORD}\n\n",
+            slapd::BASE
+        )
     };
     for (mode, ldap) in MODES {
-        let options = slapd::Options { ldif: twin("people") + &twin("services"), ..WorldBuilder::default().slapd };
+        let options =
+            slapd::Options { ldif: twin("people") + &twin("services"), ..WorldBuilder::default().slapd };
         let world = in_mode(mode, ldap, WorldBuilder { slapd: options, ..WorldBuilder::default() });
         assert!(world.gateway.login("twin", &format!("{PASSWORD}123456")).is_reject(), "{mode}");
         assert_eq!(world.last_reason("twin"), "user-ambiguous", "{mode}");
@@ -139,7 +169,8 @@ fn ldap_05_only_the_right_certificate_gets_a_password() {
             let certificates = Certificates::new(&[names], validity);
             let options = slapd::Options { tls: Some(certificates), ..WorldBuilder::default().slapd };
             let authority = (!ours).then(|| Certificates::new(&["127.0.0.1"], Current).ca);
-            let mut world = WorldBuilder { tls, slapd: options, authority, ..WorldBuilder::default() }.prepare();
+            let mut world =
+                WorldBuilder { tls, slapd: options, authority, ..WorldBuilder::default() }.prepare();
             if good {
                 world.restart(drop);
                 assert!(login(&world, world.token("alice", 0), "alice"), "{tls}, {what}");
@@ -147,7 +178,9 @@ fn ldap_05_only_the_right_certificate_gets_a_password() {
                 continue;
             }
             let daemon = Daemon::launch(&world.config, &[]);
-            wait_for("the failure to be told", || (!daemon.events("directory-down").is_empty()).then_some(()));
+            wait_for("the failure to be told", || {
+                (!daemon.events("directory-down").is_empty()).then_some(())
+            });
             assert!(daemon.events("ready").is_empty(), "{tls}, {what}");
             assert!(!world.slapd.log().contains("BIND dn"), "{tls}, {what}: no password was sent");
         }
@@ -171,14 +204,17 @@ fn ldap_07_users_never_bind_on_the_connection_that_searches() {
     at_step_begin(30, 10);
     for step in [-30, 0, 30] {
         assert!(world.gateway.login("alice", &world.token("alice", 0).field(step)).is_accept());
-        assert!(world.gateway.login("bob", &format!("wrong{}", world.token("bob", 0).code(2 * step))).is_reject());
+        assert!(
+            world.gateway.login("bob", &format!("wrong{}", world.token("bob", 0).code(2 * step))).is_reject()
+        );
     }
     let log = world.slapd.log();
     let connections = |wanted: &str| -> std::collections::BTreeSet<String> {
         let lines = log.lines().filter(|line| line.contains(wanted));
         lines.filter_map(|line| line.split("conn=").nth(1)?.split(' ').next().map(str::to_owned)).collect()
     };
-    let (users, service) = (connections("BIND dn=\"uid="), connections(&format!("BIND dn=\"{}", slapd::SERVICE_DN)));
+    let (users, service) =
+        (connections("BIND dn=\"uid="), connections(&format!("BIND dn=\"{}", slapd::SERVICE_DN)));
     assert!(!users.is_empty() && !service.is_empty());
     assert!(users.is_disjoint(&service), "{users:?} {service:?}");
     assert!(users.is_disjoint(&connections(" SRCH base=")), "nothing is searched for as a user");
@@ -201,7 +237,10 @@ fn ldap_10_changes_take_effect() {
         world.slapd.change(&format!("dn: {alice}\nchangetype: modify\ndelete: oathTOTPToken\n-\ndelete: objectClass\nobjectClass: oathTOTPUser\n"));
         becomes_refused(&world, world.token("alice", 0), "alice", "no-token");
         // A user falls out of the filter, and another one is deleted.
-        world.slapd.change(&format!("dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: blocked\n", world.person("bob").dn()));
+        world.slapd.change(&format!(
+            "dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: blocked\n",
+            world.person("bob").dn()
+        ));
         becomes_refused(&world, world.token("bob", 0), "bob", "user-unknown");
         world.slapd.delete(&world.person("dave").dn());
         wait_for("dave to be unknown", || {
@@ -231,7 +270,10 @@ fn revoked_means_revoked_within_a_second() {
     std::thread::sleep(Duration::from_secs(1));
     assert!(world.gateway.login("bob", &world.token("bob", 0).field(0)).is_reject());
     assert_eq!(world.last_reason("bob"), "token-unusable");
-    assert!(world.gateway.login("carol", &world.token("carol", 1).field(0)).is_reject(), "S-23: suspended at once");
+    assert!(
+        world.gateway.login("carol", &world.token("carol", 1).field(0)).is_reject(),
+        "S-23: suspended at once"
+    );
     assert_eq!(world.last_reason("carol"), "code-wrong", "her other token is live, and shows another code");
     assert!(login(&world, world.token("carol", 0), "carol"));
 }
@@ -244,7 +286,11 @@ fn ldap_11_what_was_deleted_while_nobody_looked_is_gone_after_the_refresh() {
         let (alice, bob) = (world.token("alice", 0).clone(), world.token("bob", 0).clone());
         assert!(login(&world, &bob, "bob"));
         world.slapd.stop();
-        world.slapd.change_offline(&format!("dn: {}\nchangetype: delete\n\ndn: {}\nchangetype: delete\n", bob.dn(), world.person("dave").dn()));
+        world.slapd.change_offline(&format!(
+            "dn: {}\nchangetype: delete\n\ndn: {}\nchangetype: delete\n",
+            bob.dn(),
+            world.person("dave").dn()
+        ));
         world.slapd.run();
         wait_for("bob's token to be gone", || {
             let _ = world.gateway.login("bob", &bob.field(60));
@@ -270,7 +316,10 @@ fn ldap_12_a_rename_keeps_what_is_remembered() {
             assert!(world.gateway.login("bob", &format!("{PASSWORD}{code}")).is_reject());
         }
         for (old, new) in [("alice", "alicia"), ("bob", "robert")] {
-            world.slapd.change(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid={new}\ndeleteoldrdn: 1\n", slapd::user_dn(old)));
+            world.slapd.change(&format!(
+                "dn: {}\nchangetype: modrdn\nnewrdn: uid={new}\ndeleteoldrdn: 1\n",
+                slapd::user_dn(old)
+            ));
         }
         // The token moves too, and its user's reference with it.
         world.slapd.change(&format!(
@@ -303,7 +352,9 @@ fn ldap_16_a_reading_that_is_not_whole_replaces_nothing() {
         )
     };
     world.slapd.change(&config("2"));
-    wait_for("the reading to fail", || (!world.daemon.events("directory-sync-broken").is_empty()).then_some(()));
+    wait_for("the reading to fail", || {
+        (!world.daemon.events("directory-sync-broken").is_empty()).then_some(())
+    });
     at_step_begin(30, 10);
     for name in ["alice", "bob", "carol"] {
         assert!(login(&world, world.token(name, 0), name), "{name} is still known");
@@ -379,7 +430,8 @@ fn ldap_20_ldap_22_freeipas_tokens_count_from_the_next_and_have_their_times() {
     ]
     .concat();
     for (mode, ldap) in MODES {
-        let options = slapd::Options { ldif: ldif.clone(), schema: vec![schema.clone()], ..slapd::Options::default() };
+        let options =
+            slapd::Options { ldif: ldif.clone(), schema: vec![schema.clone()], ..slapd::Options::default() };
         let world = WorldBuilder {
             slapd: options,
             bindings: mode,
@@ -392,9 +444,12 @@ fn ldap_20_ldap_22_freeipas_tokens_count_from_the_next_and_have_their_times() {
         for name in ["totp", "on"] {
             assert!(login(&world, &seed(name), name), "{mode}: {name}");
         }
-        for (name, reason) in
-            [("off", "token-suspended"), ("early", "token-not-yet-valid"), ("over", "token-expired"), ("marked", "code-used")]
-        {
+        for (name, reason) in [
+            ("off", "token-suspended"),
+            ("early", "token-not-yet-valid"),
+            ("over", "token-expired"),
+            ("marked", "code-used"),
+        ] {
             assert!(world.gateway.login(name, &seed(name).field(0)).is_reject(), "{mode}: {name}");
             assert_eq!(world.last_reason(name), reason, "{mode}: {name}");
         }
@@ -421,17 +476,67 @@ fn broken() -> Vec<(&'static str, &'static str, String, &'static str)> {
     let elsewhere = format!("cn=p8,ou=params,{}", "dc=elsewhere,dc=jp");
     vec![
         ("no secret", "oathSecret:: ", String::new(), "token-unusable"),
-        ("a secret of JSON", "oathSecret:: ", format!("oathSecret:: {}", slapd::base64(br#"{"alg":"dir","enc":"A128GCM"}"#)), "token-unusable"),
-        ("a sealed secret without a key", "oathSecret:: ", "oathSecret: {sekisho:v1}k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into(), "token-unusable"),
+        (
+            "a secret of JSON",
+            "oathSecret:: ",
+            format!("oathSecret:: {}", slapd::base64(br#"{"alg":"dir","enc":"A128GCM"}"#)),
+            "token-unusable",
+        ),
+        (
+            "a sealed secret without a key",
+            "oathSecret:: ",
+            "oathSecret: {sekisho:v1}k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into(),
+            "token-unusable",
+        ),
         ("no parameters", "oathTOTPParams: ", String::new(), "token-unusable"),
-        ("parameters that do not exist", "oathTOTPParams: ", format!("oathTOTPParams: cn=none,ou=params,{}", slapd::BASE), "token-unusable"),
-        ("parameters outside the base", "oathTOTPParams: ", format!("oathTOTPParams: {elsewhere}"), "token-unusable"),
-        ("parameters that are a user", "oathTOTPParams: ", format!("oathTOTPParams: {}", slapd::user_dn("alice")), "token-unusable"),
-        ("a window of eleven", "oathTOTPTimeStepWindow: ", "oathTOTPTimeStepWindow: 11".into(), "token-unusable"),
-        ("a negative window", "oathTOTPTimeStepWindow: ", "oathTOTPTimeStepWindow: -1".into(), "token-unusable"),
-        ("a token that does not exist", "oathTOTPToken: ", format!("oathTOTPToken: {}", slapd::token_dn("nowhere")), "token-unusable"),
-        ("a token outside the base", "oathTOTPToken: ", "oathTOTPToken: cn=x,dc=elsewhere,dc=jp".into(), "token-unusable"),
-        ("itself as its token", "oathTOTPToken: ", format!("oathTOTPToken: {}", slapd::user_dn("self")), "token-unusable"),
+        (
+            "parameters that do not exist",
+            "oathTOTPParams: ",
+            format!("oathTOTPParams: cn=none,ou=params,{}", slapd::BASE),
+            "token-unusable",
+        ),
+        (
+            "parameters outside the base",
+            "oathTOTPParams: ",
+            format!("oathTOTPParams: {elsewhere}"),
+            "token-unusable",
+        ),
+        (
+            "parameters that are a user",
+            "oathTOTPParams: ",
+            format!("oathTOTPParams: {}", slapd::user_dn("alice")),
+            "token-unusable",
+        ),
+        (
+            "a window of eleven",
+            "oathTOTPTimeStepWindow: ",
+            "oathTOTPTimeStepWindow: 11".into(),
+            "token-unusable",
+        ),
+        (
+            "a negative window",
+            "oathTOTPTimeStepWindow: ",
+            "oathTOTPTimeStepWindow: -1".into(),
+            "token-unusable",
+        ),
+        (
+            "a token that does not exist",
+            "oathTOTPToken: ",
+            format!("oathTOTPToken: {}", slapd::token_dn("nowhere")),
+            "token-unusable",
+        ),
+        (
+            "a token outside the base",
+            "oathTOTPToken: ",
+            "oathTOTPToken: cn=x,dc=elsewhere,dc=jp".into(),
+            "token-unusable",
+        ),
+        (
+            "itself as its token",
+            "oathTOTPToken: ",
+            format!("oathTOTPToken: {}", slapd::user_dn("self")),
+            "token-unusable",
+        ),
     ]
 }
 
@@ -473,13 +578,25 @@ fn a_user_of_too_many_tokens_is_refused_and_nobody_else() {
     // slapd's own schema allows one reference; a bank's may allow any number.
     let refers = |name: &str, tokens: usize| {
         let ldif = slapd::user_ldif(slapd::User { uid: name, password: PASSWORD.as_bytes(), tokens: &[] });
-        let references = (0..tokens).map(|n| format!("seeAlso: {}\n", slapd::token_dn(&format!("{name}-{n}"))));
+        let references =
+            (0..tokens).map(|n| format!("seeAlso: {}\n", slapd::token_dn(&format!("{name}-{n}"))));
         format!("{}\n{}\n", ldif.trim_end(), references.collect::<String>())
     };
     let tokens = |name: &str, tokens: usize| -> String {
-        (0..tokens).map(|n| token_ldif(&Seed { secret_hex: format!("{:040x}", n + 7), ..Seed::new(&format!("{name}-{n}"), "", 6, 30) })).collect()
+        (0..tokens)
+            .map(|n| {
+                token_ldif(&Seed {
+                    secret_hex: format!("{:040x}", n + 7),
+                    ..Seed::new(&format!("{name}-{n}"), "", 6, 30)
+                })
+            })
+            .collect()
     };
-    let ldif = refers("eight", 8) + &tokens("eight", 8) + &refers("nine", 9) + &tokens("nine", 9) + &refers("many", 10_000);
+    let ldif = refers("eight", 8)
+        + &tokens("eight", 8)
+        + &refers("nine", 9)
+        + &tokens("nine", 9)
+        + &refers("many", 10_000);
     for (mode, ldap) in MODES {
         let custom = "\n[directory.ldap.custom]\ntoken-class = \"oathTOTPToken\"\ntoken-reference = \"seeAlso\"\n\
                       secret = \"oathSecret\"\nserial = \"oathTokenSerialNumber\"\n";
@@ -525,7 +642,11 @@ fn ldap_24_accounts_that_the_password_policy_has_closed() {
     ];
     for (mode, ldap) in MODES {
         let options = slapd::Options { password_policy: true, ..WorldBuilder::default().slapd };
-        let builder = WorldBuilder { slapd: options, ldap: "lock-duration = \"30m\"\n".into(), ..WorldBuilder::of(people.clone()) };
+        let builder = WorldBuilder {
+            slapd: options,
+            ldap: "lock-duration = \"30m\"\n".into(),
+            ..WorldBuilder::of(people.clone())
+        };
         let world = in_mode(mode, ldap, builder);
         world.slapd.change(&format!(
             "dn: cn=default,ou=policies,{}\nchangetype: modify\nreplace: pwdLockoutDuration\npwdLockoutDuration: 1800\n",
@@ -539,7 +660,12 @@ fn ldap_24_accounts_that_the_password_policy_has_closed() {
             ("fine", "code-accepted"),
         ] {
             let reply = world.gateway.login(name, &world.token(name, 0).field(0));
-            assert_eq!(reply.is_accept(), reason == "code-accepted", "{mode}: {name}: {}", world.last_reason(name));
+            assert_eq!(
+                reply.is_accept(),
+                reason == "code-accepted",
+                "{mode}: {name}: {}",
+                world.last_reason(name)
+            );
             assert_eq!(world.last_reason(name), reason, "{mode}: {name}");
         }
     }
@@ -555,7 +681,10 @@ fn ldap_25_accounts_that_active_directory_has_closed() {
         with("disabled", "userAccountControl: 514\n"),
         with("expired", "accountExpires: 132223104000000000\n"),
         with("locked", "msDS-User-Account-Control-Computed: 16\n"),
-        with("normal", "userAccountControl: 512\naccountExpires: 9223372036854775807\nmsDS-User-Account-Control-Computed: 0\n"),
+        with(
+            "normal",
+            "userAccountControl: 512\naccountExpires: 9223372036854775807\nmsDS-User-Account-Control-Computed: 0\n",
+        ),
         with("zero", "userAccountControl: 512\naccountExpires: 0\n"),
     ];
     for (mode, ldap) in MODES {
@@ -589,7 +718,8 @@ fn ldap_31_a_token_of_two_users_and_a_serial_of_two_tokens_are_nobodys() {
     let ldif = ldif.replace("oathTokenSerialNumber: SN-two-0", "oathTokenSerialNumber: SN-one-0");
     let options = slapd::Options { ldif, ..WorldBuilder::default().slapd };
     let world =
-        WorldBuilder { slapd: options, ..WorldBuilder::of(vec![alice, thief, person("bob", &[(6, 30)])]) }.open();
+        WorldBuilder { slapd: options, ..WorldBuilder::of(vec![alice, thief, person("bob", &[(6, 30)])]) }
+            .open();
     let stolen = world.token("alice", 0).clone();
     for (name, field) in [
         ("alice", stolen.field(0)),
@@ -602,11 +732,18 @@ fn ldap_31_a_token_of_two_users_and_a_serial_of_two_tokens_are_nobodys() {
     }
     assert!(login(&world, world.token("bob", 0), "bob"));
     let told = world.daemon.events("token-conflict");
-    assert!(told.iter().any(|line| line.contains("SN-alice-0")) && told.iter().any(|line| line.contains("SN-one-0")), "{told:?}");
+    assert!(
+        told.iter().any(|line| line.contains("SN-alice-0"))
+            && told.iter().any(|line| line.contains("SN-one-0")),
+        "{told:?}"
+    );
     // Put right, both work again.
     world.slapd.change(&format!("dn: {}\nchangetype: modify\ndelete: oathTOTPToken\n-\ndelete: objectClass\nobjectClass: oathTOTPUser\n", slapd::user_dn("thief")));
     becomes_good(&world, &stolen, "alice");
-    world.slapd.change(&format!("dn: {}\nchangetype: modify\nreplace: oathTokenSerialNumber\noathTokenSerialNumber: SN-two-0\n", two.tokens[0].dn()));
+    world.slapd.change(&format!(
+        "dn: {}\nchangetype: modify\nreplace: oathTokenSerialNumber\noathTokenSerialNumber: SN-two-0\n",
+        two.tokens[0].dn()
+    ));
     becomes_good(&world, &two.tokens[0], "two");
     becomes_good(&world, &one.tokens[0], "one");
 }
@@ -616,10 +753,14 @@ fn ldap_32_a_mass_disappearance_is_held_back_and_told() {
     let names: Vec<String> = (0..20).map(|n| format!("user{n}")).collect();
     let people = names.iter().map(|name| person(name, &[(6, 30)])).collect();
     for (mode, ldap) in [MODES[0], MODES[1]] {
-        let builder = WorldBuilder { ldap: "shrink-limit = 50\n".into(), ..WorldBuilder::of(Vec::clone(&people)) };
+        let builder =
+            WorldBuilder { ldap: "shrink-limit = 50\n".into(), ..WorldBuilder::of(Vec::clone(&people)) };
         let mut world = in_mode(mode, ldap, builder);
         world.slapd.stop();
-        let deletions: String = names[2..].iter().map(|name| format!("dn: {}\nchangetype: delete\n\n", slapd::user_dn(name))).collect();
+        let deletions: String = names[2..]
+            .iter()
+            .map(|name| format!("dn: {}\nchangetype: delete\n\n", slapd::user_dn(name)))
+            .collect();
         world.slapd.change_offline(&deletions);
         world.slapd.run();
         wait_for("the alarm", || (!world.daemon.events("directory-held-back").is_empty()).then_some(()));
@@ -660,7 +801,8 @@ fn a_custom_layout_reads_a_banks_own_attributes() {
     .concat();
     for (mode, ldap) in MODES {
         let custom = "\n[directory.ldap.custom]\nsecret = \"bankKey\"\nsecret-encoding = \"base32\"\nserial = \"bankSerial\"\n";
-        let options = slapd::Options { ldif: ldif.clone(), schema: vec![schema.clone()], ..slapd::Options::default() };
+        let options =
+            slapd::Options { ldif: ldif.clone(), schema: vec![schema.clone()], ..slapd::Options::default() };
         let world = WorldBuilder {
             slapd: options,
             bindings: mode,
@@ -673,9 +815,12 @@ fn a_custom_layout_reads_a_banks_own_attributes() {
         for name in ["good", "spaced"] {
             assert!(login(&world, &token, name), "{mode}: {name}");
         }
-        for (name, reason) in
-            [("bad", "token-unusable"), ("short", "token-unusable"), ("two", "token-unusable"), ("none", "no-token")]
-        {
+        for (name, reason) in [
+            ("bad", "token-unusable"),
+            ("short", "token-unusable"),
+            ("two", "token-unusable"),
+            ("none", "no-token"),
+        ] {
             assert!(!login(&world, &token, name), "{mode}: {name}");
             assert_eq!(world.last_reason(name), reason, "{mode}: {name}");
         }

@@ -2,7 +2,8 @@
 
 use crate::harness::gateway::Signed;
 use crate::harness::{
-    Daemon, Gateway, Manners, PASSWORD, Person, Proxy, SECRET, World, WorldBuilder, code, daemon, person, wait_for,
+    Daemon, Gateway, Manners, PASSWORD, Person, Proxy, SECRET, World, WorldBuilder, code, daemon, person,
+    wait_for,
 };
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
@@ -43,13 +44,17 @@ fn sec_21_sigterm_finishes_what_is_being_judged_and_takes_nothing_new() {
     drop(stopped);
     world.restart(drop);
     assert!(world.gateway.login("alice", &field).is_reject(), "and it stays used");
-    assert!(world.gateway.login("bob", &world.token("bob", 0).field(0)).is_accept(), "what was not taken cost nothing");
+    assert!(
+        world.gateway.login("bob", &world.token("bob", 0).field(0)).is_accept(),
+        "what was not taken cost nothing"
+    );
 }
 
 #[test]
 fn sigterm_and_sigint_end_in_order_even_when_the_directory_hangs() {
     for signal in ["TERM", "INT"] {
-        let mut world = WorldBuilder { ldap: "timeout = \"500ms\"\n".into(), ..WorldBuilder::default() }.open();
+        let mut world =
+            WorldBuilder { ldap: "timeout = \"500ms\"\n".into(), ..WorldBuilder::default() }.open();
         world.slapd.freeze();
         for _ in 0..20 {
             world.gateway.send(&world.gateway.request("alice", world.token("alice", 0).field(0).as_bytes()));
@@ -93,7 +98,12 @@ fn sec_10_a_reload_changes_the_rules_and_forgets_nothing() {
     assert!(!refusal.is_accept(), "a used code stays used");
     assert_eq!(world.gateway.ask(&request).octets, reply.octets, "an answered request gets its answer again");
     let attributes = [(1, b"alice".to_vec()), (24, dialogue)];
-    let answer = world.gateway.build(code::ACCESS_REQUEST, &attributes, Some(alice.code(30).as_bytes()), Signed::First);
+    let answer = world.gateway.build(
+        code::ACCESS_REQUEST,
+        &attributes,
+        Some(alice.code(30).as_bytes()),
+        Signed::First,
+    );
     assert!(world.gateway.ask(&answer).is_accept(), "an open dialogue goes on");
     let _ = world.gateway.login("bob", &bob.field(0));
     assert_eq!(world.daemon.metric("sekisho_users_locked"), 1.0, "a lock holds");
@@ -111,7 +121,9 @@ fn sec_10_a_reload_changes_the_rules_and_forgets_nothing() {
 #[test]
 fn sec_09_a_reload_with_a_mistake_keeps_the_old_configuration_and_says_so() {
     let world = WorldBuilder::default().at_minute_begin().open();
-    world.reconfigure(|text| text.replace("[service.test]", "[service.test]\nmax-failuers = 5\nperiod = \"14s\""));
+    world.reconfigure(|text| {
+        text.replace("[service.test]", "[service.test]\nmax-failuers = 5\nperiod = \"14s\"")
+    });
     reload(&world, "reload-refused");
     assert_eq!(world.daemon.metric("sekisho_config_reloads_total{result=\"failed\"}"), 1.0);
     let told = world.daemon.log();
@@ -133,7 +145,12 @@ fn a_reload_may_rotate_a_secret_without_losing_a_request() {
     let next = "another-secret-of-32-octets-here";
     let world = WorldBuilder::default().at_minute_begin().open();
     daemon::write(world.directory.path(), "next.secret", next);
-    world.reconfigure(|text| text.replace("secret-file = \"gateway.secret\"", "secret-file = \"gateway.secret\"\nnext-secret-file = \"next.secret\""));
+    world.reconfigure(|text| {
+        text.replace(
+            "secret-file = \"gateway.secret\"",
+            "secret-file = \"gateway.secret\"\nnext-secret-file = \"next.secret\"",
+        )
+    });
     reload(&world, "reloaded");
     let ahead = Gateway::new(world.daemon.radius[0], next);
     assert!(world.gateway.login("alice", &world.token("alice", 0).field(0)).is_accept(), "the old secret");
@@ -165,11 +182,23 @@ fn sec_22_metrics_name_nobody() {
         assert!(!metrics.contains(word), "{word} in the metrics");
     }
     for name in [
-        "sekisho_requests_total{", "sekisho_request_duration_seconds", "sekisho_dropped_total{", "sekisho_duplicates_total",
-        "sekisho_in_flight", "sekisho_users_locked", "sekisho_tokens{", "sekisho_token_clock_offset_seconds",
-        "sekisho_directory_up{", "sekisho_directory_duration_seconds", "sekisho_directory_bindings",
-        "sekisho_directory_sync_age_seconds", "sekisho_journal_sync_seconds", "sekisho_state_entries{",
-        "sekisho_config_reloads_total{", "sekisho_build_info{", "process_",
+        "sekisho_requests_total{",
+        "sekisho_request_duration_seconds",
+        "sekisho_dropped_total{",
+        "sekisho_duplicates_total",
+        "sekisho_in_flight",
+        "sekisho_users_locked",
+        "sekisho_tokens{",
+        "sekisho_token_clock_offset_seconds",
+        "sekisho_directory_up{",
+        "sekisho_directory_duration_seconds",
+        "sekisho_directory_bindings",
+        "sekisho_directory_sync_age_seconds",
+        "sekisho_journal_sync_seconds",
+        "sekisho_state_entries{",
+        "sekisho_config_reloads_total{",
+        "sekisho_build_info{",
+        "process_",
     ] {
         assert!(metrics.lines().any(|line| line.starts_with(name)), "{name} is promised");
     }
@@ -179,11 +208,23 @@ fn sec_22_metrics_name_nobody() {
 
 #[test]
 fn exit_64_for_what_nobody_can_mean() {
-    for arguments in [&["sevre"][..], &["serve", "--confg", "x"], &["user", "release", "alice"], &["probe", "--server", "x"], &[]] {
+    for arguments in [
+        &["sevre"][..],
+        &["serve", "--confg", "x"],
+        &["user", "release", "alice"],
+        &["probe", "--server", "x"],
+        &[],
+    ] {
         let output = daemon::run(arguments, "");
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", text(&output));
     }
-    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"], &["user", "release", "--help"], &["completions", "bash"]] {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["serve", "--help"],
+        &["user", "release", "--help"],
+        &["completions", "bash"],
+    ] {
         let output = daemon::run(arguments, "");
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
         assert!(!output.stdout.is_empty());
@@ -207,7 +248,12 @@ fn exit_69_for_a_listener_that_is_taken() {
 #[test]
 fn exit_69_for_commands_without_a_daemon() {
     let world = WorldBuilder::default().prepare();
-    for arguments in [&["status"][..], &["user", "show", "alice"], &["token", "show", "SN-alice-0"], &["user", "release", "alice", "--by", "counter"]] {
+    for arguments in [
+        &["status"][..],
+        &["user", "show", "alice"],
+        &["token", "show", "SN-alice-0"],
+        &["user", "release", "alice", "--by", "counter"],
+    ] {
         let output = world.command(arguments, "");
         assert_eq!(output.status.code(), Some(69), "{arguments:?}: {}", text(&output));
         assert!(text(&output).contains("admin.sock"), "{}", text(&output));
@@ -233,7 +279,12 @@ fn exit_74_for_a_state_directory_that_cannot_be_used() {
 fn exit_74_for_a_second_daemon_on_one_state_directory() {
     let first = World::open();
     let second = WorldBuilder::default().prepare();
-    second.reconfigure(|text| text.replace("directory = \"state\"", &format!("directory = {:?}", first.directory.path().join("state"))));
+    second.reconfigure(|text| {
+        text.replace(
+            "directory = \"state\"",
+            &format!("directory = {:?}", first.directory.path().join("state")),
+        )
+    });
     let (status, said) = refused(&second);
     assert_eq!(status, Some(74), "{said}");
     assert!(said.contains("in use"), "{said}");
@@ -261,7 +312,12 @@ fn exit_74_for_a_journal_that_is_damaged_and_nothing_is_changed() {
     }
     std::mem::replace(&mut world.daemon, Daemon::nothing()).kill();
     let state = world.directory.path().join("state");
-    let newest = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
+    let newest = std::fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .max_by_key(|path| std::fs::metadata(path).unwrap().len())
+        .unwrap();
     let whole = std::fs::read(&newest).unwrap();
     let mut damaged = whole.clone();
     // Into the middle of what was written: not the end of an interrupted write.
@@ -273,7 +329,10 @@ fn exit_74_for_a_journal_that_is_damaged_and_nothing_is_changed() {
     assert_eq!(std::fs::read(&newest).unwrap(), damaged, "nothing was changed");
     std::fs::write(&newest, &whole).unwrap();
     world.restart(drop);
-    assert!(world.gateway.login("alice", &world.token("alice", 0).field(0)).is_reject(), "whole again, and the code used");
+    assert!(
+        world.gateway.login("alice", &world.token("alice", 0).field(0)).is_reject(),
+        "whole again, and the code used"
+    );
 }
 
 #[test]
@@ -309,9 +368,21 @@ fn exit_78_for_every_mistake_by_itself_and_serve_agrees_with_check() {
         ("secret-file = \"gateway.secret\"", "secret-file = \"missing\"", "missing"),
         ("secret-file = \"gateway.secret\"", "secret = \"short\"", "secret"),
         ("secret-file = \"gateway.secret\"", "secret = \"testing123testing123\"", "example"),
-        ("secret-file = \"gateway.secret\"", "secret-file = \"gateway.secret\"\nmessage-authenticator = \"optional\"\nlimit-proxy-state = false", "insecure"),
-        ("user-filter = \"(&(objectClass=inetOrgPerson)(uid={user}))\"", "user-filter = \"(uid=somebody)\"", "user-filter"),
-        ("user-filter = \"(&(objectClass=inetOrgPerson)(uid={user}))\"", "user-filter = \"(uid={user}\"", "user-filter"),
+        (
+            "secret-file = \"gateway.secret\"",
+            "secret-file = \"gateway.secret\"\nmessage-authenticator = \"optional\"\nlimit-proxy-state = false",
+            "insecure",
+        ),
+        (
+            "user-filter = \"(&(objectClass=inetOrgPerson)(uid={user}))\"",
+            "user-filter = \"(uid=somebody)\"",
+            "user-filter",
+        ),
+        (
+            "user-filter = \"(&(objectClass=inetOrgPerson)(uid={user}))\"",
+            "user-filter = \"(uid={user}\"",
+            "user-filter",
+        ),
         ("base = \"dc=example,dc=jp\"", "base = \"somewhere\"", "base"),
         ("tls = \"none\"", "tls = \"ldaps\"", "servers"),
         ("bindings = \"follow\"", "bindings = \"watch\"", "bindings"),
@@ -350,7 +421,9 @@ fn sec_08_secrets_that_others_may_read_are_refused() {
 #[test]
 fn config_shows_everything_but_secrets_and_says_where_from() {
     let world = WorldBuilder::default().prepare();
-    world.reconfigure(|text| text.replace("secret-file = \"gateway.secret\"", &format!("secret = \"{SECRET}\"")));
+    world.reconfigure(|text| {
+        text.replace("secret-file = \"gateway.secret\"", &format!("secret = \"{SECRET}\""))
+    });
     daemon::write(world.directory.path(), "conf.d/10-more.toml", "[service.test]\nmax-failures = 7\n");
     let config = world.config.to_str().unwrap();
     let output = std::process::Command::new(daemon::binary())
@@ -361,14 +434,22 @@ fn config_shows_everything_but_secrets_and_says_where_from() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let said = text(&output);
     assert!(!said.contains(SECRET), "{said}");
-    let line = |start: &str| said.lines().find(|line| line.trim_start().starts_with(start)).unwrap_or_else(|| panic!("{start} in {said}"));
+    let line = |start: &str| {
+        said.lines()
+            .find(|line| line.trim_start().starts_with(start))
+            .unwrap_or_else(|| panic!("{start} in {said}"))
+    };
     assert!(line("secret = ").contains("hidden"));
     assert!(line("max-failures = 7").contains("10-more.toml"));
     assert!(line("attributes-max = 123").contains("SEKISHO__RADIUS__ATTRIBUTES_MAX"));
     assert!(line("lock = ").contains("default"));
     assert!(line("reject-delay = ").contains("sekisho.toml"));
     // What was printed is a configuration again.
-    let printed = daemon::write(world.directory.path(), "printed.toml", &said.replace("secret = \"[hidden]\"", &format!("secret = \"{SECRET}\"")));
+    let printed = daemon::write(
+        world.directory.path(),
+        "printed.toml",
+        &said.replace("secret = \"[hidden]\"", &format!("secret = \"{SECRET}\"")),
+    );
     std::fs::remove_dir_all(world.directory.path().join("conf.d")).unwrap();
     let output = daemon::run(&["check", "--config", printed.to_str().unwrap()], "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -414,13 +495,22 @@ fn user_show_and_token_show_tell_what_is_known_and_no_key() {
         assert_eq!(shown[name], value, "{name}");
     }
     assert_eq!(shown["failures"], 1);
-    let shown: serde_json::Value = serde_json::from_str(&world.done(&["token", "show", "SN-alice-0", "--json"], "")).unwrap();
-    for (name, value) in [("serial", "SN-alice-0"), ("user", "alice"), ("contract", "C-7"), ("state", "active"), ("kind", "totp"), ("algorithm", "sha1")] {
+    let shown: serde_json::Value =
+        serde_json::from_str(&world.done(&["token", "show", "SN-alice-0", "--json"], "")).unwrap();
+    for (name, value) in [
+        ("serial", "SN-alice-0"),
+        ("user", "alice"),
+        ("contract", "C-7"),
+        ("state", "active"),
+        ("kind", "totp"),
+        ("algorithm", "sha1"),
+    ] {
         assert_eq!(shown[name], value, "{name}");
     }
     assert_eq!((shown["digits"].as_u64(), shown["period"].as_u64()), (Some(6), Some(30)));
     assert!(shown["last_step"].as_u64().is_some_and(|step| step > 50_000_000));
-    for arguments in [&["user", "show", "mallory"][..], &["token", "show", "SN-none"], &["user", "show", ""]] {
+    for arguments in [&["user", "show", "mallory"][..], &["token", "show", "SN-none"], &["user", "show", ""]]
+    {
         let output = world.command(arguments, "");
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output));
         assert!(!output.stderr.is_empty());
@@ -448,12 +538,18 @@ fn s_18_locks_are_released_by_those_who_may() {
         }
         assert!(world.done(&["user", "show", name], "").contains("until-released"), "{name}");
     };
-    let release = |name: &str, by: &str, password: &str| world.command(&["user", "release", name, "--by", by], &format!("{password}\n")).status.code();
+    let release = |name: &str, by: &str, password: &str| {
+        world.command(&["user", "release", name, "--by", by], &format!("{password}\n")).status.code()
+    };
     lock("locked");
     assert_eq!(release("locked", "general", PASSWORD), Some(77), "a general user may not");
     assert_eq!(release("locked", "other", PASSWORD), Some(77), "nor an admin of another contract");
     assert_eq!(release("locked", "locked", PASSWORD), Some(77), "nor the user");
-    assert_eq!(release("locked", "master", "wrong"), Some(77), "nor a master with a wrong confirmation password");
+    assert_eq!(
+        release("locked", "master", "wrong"),
+        Some(77),
+        "nor a master with a wrong confirmation password"
+    );
     assert_eq!(release("locked", "master", ""), Some(77), "nor without one");
     assert_eq!(release("locked", "mallory", PASSWORD), Some(77), "nor somebody nobody knows");
     assert_eq!(world.gateway.login("locked", &world.token("locked", 0).field(0)).code(), code::ACCESS_REJECT);
@@ -477,7 +573,17 @@ fn probe_is_a_gateway_in_one_command() {
     let secret = world.directory.path().join("gateway.secret");
     let server = world.daemon.radius[0].to_string();
     let probe = |more: &[&str], input: &str| {
-        let base = ["probe", "--server", &server, "--secret-file", secret.to_str().unwrap(), "--timeout", "1s", "--retries", "0"];
+        let base = [
+            "probe",
+            "--server",
+            &server,
+            "--secret-file",
+            secret.to_str().unwrap(),
+            "--timeout",
+            "1s",
+            "--retries",
+            "0",
+        ];
         daemon::run(&[&base, more].concat(), input)
     };
     let alice = world.token("alice", 0);
@@ -497,7 +603,19 @@ fn probe_is_a_gateway_in_one_command() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let wrong = daemon::write(world.directory.path(), "wrong.secret", "another-secret-of-32-octets-here");
     let output = daemon::run(
-        &["probe", "--server", &server, "--secret-file", wrong.to_str().unwrap(), "--user", "bob", "--timeout", "300ms", "--retries", "0"],
+        &[
+            "probe",
+            "--server",
+            &server,
+            "--secret-file",
+            wrong.to_str().unwrap(),
+            "--user",
+            "bob",
+            "--timeout",
+            "300ms",
+            "--retries",
+            "0",
+        ],
         "x123456\n",
     );
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
@@ -522,11 +640,15 @@ fn listen_as_systemd(path: &Path) -> UnixDatagram {
 
 #[test]
 fn sec_20_systemd_hears_ready_only_when_it_is_and_then_the_watchdog() {
-    let mut world = WorldBuilder { ldap: "timeout = \"300ms\"\n".into(), ..WorldBuilder::default() }.prepare();
+    let mut world =
+        WorldBuilder { ldap: "timeout = \"300ms\"\n".into(), ..WorldBuilder::default() }.prepare();
     let path = world.directory.path().join("notify");
     let systemd = listen_as_systemd(&path);
     world.slapd.stop();
-    let mut daemon = Daemon::launch(&world.config, &[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "400000")]);
+    let mut daemon = Daemon::launch(
+        &world.config,
+        &[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "400000")],
+    );
     wait_for("the directory to be missed", || (!daemon.events("directory-down").is_empty()).then_some(()));
     assert!(!heard(&systemd).contains(&"READY=1".to_owned()), "not before the first complete map");
     world.slapd.run();
@@ -578,7 +700,11 @@ fn the_reject_delay_is_a_floor_from_reception_and_accepts_do_not_wait() {
     ] {
         let request = world.gateway.request(user, field.as_bytes());
         world.gateway.send(&request);
-        assert_eq!(world.gateway.receive_within(&request, floor - Duration::from_millis(20)), None, "{user}: not before its time");
+        assert_eq!(
+            world.gateway.receive_within(&request, floor - Duration::from_millis(20)),
+            None,
+            "{user}: not before its time"
+        );
         assert!(world.gateway.receive(&request).is_some_and(|reply| reply.is_reject()));
     }
     let accept = world.gateway.request("bob", world.token("bob", 0).field(0).as_bytes());

@@ -1,7 +1,7 @@
 //! Operations and service profiles: the four that ship, story by story, and every way to name an operation.
 
 use crate::harness::gateway::Signed;
-use crate::harness::{Clock, Gateway, PASSWORD, Person, Reply, World, SECRET, WorldBuilder, code, person};
+use crate::harness::{Clock, Gateway, PASSWORD, Person, Reply, SECRET, World, WorldBuilder, code, person};
 
 const NOON: u64 = 1_700_000_010;
 const SERVICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/services/*.toml");
@@ -16,7 +16,8 @@ fn bank(people: Vec<Person>) -> (Clock, World) {
         )
     };
     // Rejects at once; everything else is as shipped.
-    let hurry: String = profiles.iter().map(|name| format!("[service.{name}]\nreject-delay = \"0s\"\n")).collect();
+    let hurry: String =
+        profiles.iter().map(|name| format!("[service.{name}]\nreject-delay = \"0s\"\n")).collect();
     let clock = Clock::standing_at(NOON);
     let builder = WorldBuilder {
         head: format!("services = \"{SERVICES}\""),
@@ -60,8 +61,15 @@ fn needs_none(world: &World, gateway: &Gateway, operation: &str, user: &str) {
 #[test]
 fn s_06_p_a_asks_at_the_listed_operations_and_not_at_login() {
     let listed = [
-        "transfer", "bulk-transfer", "payroll", "bonus", "approval", "tax-payment", "fee-payment",
-        "token-management", "user-management",
+        "transfer",
+        "bulk-transfer",
+        "payroll",
+        "bonus",
+        "approval",
+        "tax-payment",
+        "fee-payment",
+        "token-management",
+        "user-management",
     ];
     let names: Vec<String> = (0..listed.len()).map(|n| format!("user{n}")).collect();
     let mut people: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -81,7 +89,13 @@ fn s_06_p_a_asks_at_the_listed_operations_and_not_at_login() {
 #[test]
 fn s_06_p_d_asks_as_p_a_but_not_for_approval_and_tax_and_also_for_changes_of_users() {
     let listed = [
-        "transfer", "bulk-transfer", "payroll", "bonus", "fee-payment", "token-management", "user-management",
+        "transfer",
+        "bulk-transfer",
+        "payroll",
+        "bonus",
+        "fee-payment",
+        "token-management",
+        "user-management",
         "user-change",
     ];
     let names: Vec<String> = (0..listed.len()).map(|n| format!("user{n}")).collect();
@@ -156,9 +170,12 @@ fn s_04_s_08_p_c_asks_at_operations_and_lets_the_user_decide_about_login() {
 
 #[test]
 fn s_17_every_profile_locks_at_the_fifth_wrong_code() {
-    for (address, operation, digits) in
-        [("127.0.0.2", "transfer", 8), ("127.0.0.3", "", 8), ("127.0.0.4", "transfer", 6), ("127.0.0.5", "transfer", 8)]
-    {
+    for (address, operation, digits) in [
+        ("127.0.0.2", "transfer", 8),
+        ("127.0.0.3", "", 8),
+        ("127.0.0.4", "transfer", 6),
+        ("127.0.0.5", "transfer", 8),
+    ] {
         let people = vec![person("alice", &[(digits, if digits == 6 { 30 } else { 60 })])];
         let (_clock, world) = bank(people);
         let gateway = world.gateway_at(address, SECRET);
@@ -172,7 +189,12 @@ fn s_17_every_profile_locks_at_the_fifth_wrong_code() {
             // The second step of a decoy ends in a reject.
             let attributes = [(1, b"alice".to_vec()), (24, reply.state())];
             let code = &field[field.len() - usize::try_from(digits).unwrap()..];
-            gateway.ask(&gateway.build(code::ACCESS_REQUEST, &attributes, Some(code.as_bytes()), Signed::First))
+            gateway.ask(&gateway.build(
+                code::ACCESS_REQUEST,
+                &attributes,
+                Some(code.as_bytes()),
+                Signed::First,
+            ))
         };
         for n in 1..=5 {
             let wrong = format!("{password}{:0width$}", 17 * n, width = usize::try_from(digits).unwrap());
@@ -187,14 +209,16 @@ fn s_17_every_profile_locks_at_the_fifth_wrong_code() {
 #[test]
 fn s_07_any_attribute_that_the_gateway_sends_may_name_the_operation() {
     let operation = |name: &str, condition: &str| {
-        format!("[[service.test.operation]]\nname = \"{name}\"\nmatch = {{ {condition} }}\ncode = \"never\"\n")
+        format!(
+            "[[service.test.operation]]\nname = \"{name}\"\nmatch = {{ {condition} }}\ncode = \"never\"\n"
+        )
     };
     let service = [
         WorldBuilder::default().service.as_str(),
         &operation("port-id", r#"NAS-Port-Id = "see""#),
         &operation("identifier", r#"NAS-Identifier = "balance""#),
         &operation("called", r#"Called-Station-Id = "branch-*""#),
-        &operation("service-type", r#"Service-Type = "Login-User""#),
+        &operation("service-type", r#"Service-Type = "Login""#),
         &operation("filter", r#"Filter-Id = ["one", "two"]"#),
         &operation("vendor", r#""Vendor-Specific:32473:7" = "read""#),
         &operation("both", r#"NAS-Port-Type = "Virtual", Connect-Info = "app""#),
@@ -213,7 +237,12 @@ fn s_07_any_attribute_that_the_gateway_sends_may_name_the_operation() {
     ];
     let ask = |attributes: &[(u8, Vec<u8>)]| {
         let all = [&[(1, b"dave".to_vec())], attributes].concat();
-        world.gateway.ask(&world.gateway.build(code::ACCESS_REQUEST, &all, Some(PASSWORD.as_bytes()), Signed::First))
+        world.gateway.ask(&world.gateway.build(
+            code::ACCESS_REQUEST,
+            &all,
+            Some(PASSWORD.as_bytes()),
+            Signed::First,
+        ))
     };
     for (name, attributes) in &cases {
         assert!(ask(attributes).is_accept(), "{name}");
@@ -236,14 +265,19 @@ fn s_07_any_attribute_that_the_gateway_sends_may_name_the_operation() {
 /// One service with an operation for each rule.
 fn rules(more: &str) -> (Clock, World) {
     let operation = |name: &str| {
-        format!("[[service.test.operation]]\nname = \"{name}\"\nmatch = {{ NAS-Port-Id = \"{name}\" }}\ncode = \"{name}\"\n")
+        format!(
+            "[[service.test.operation]]\nname = \"{name}\"\nmatch = {{ NAS-Port-Id = \"{name}\" }}\ncode = \"{name}\"\n"
+        )
     };
     let service = ["required", "optional", "never"].map(operation).concat();
     let clock = Clock::standing_at(NOON);
     let base = WorldBuilder::default();
-    let world =
-        WorldBuilder { service: base.service.clone() + more + &service, environment: clock.environment(), ..base }
-            .open();
+    let world = WorldBuilder {
+        service: base.service.clone() + more + &service,
+        environment: clock.environment(),
+        ..base
+    }
+    .open();
     (clock, world)
 }
 
@@ -266,8 +300,14 @@ fn s_09_an_optional_code_is_checked_if_it_comes() {
     assert_eq!(world.last_reason("alice"), "code-not-asked");
     assert!(world.gateway.operation("alice", &token.field_at(NOON), "optional").is_accept());
     assert_eq!(world.last_reason("alice"), "code-accepted");
-    assert!(world.gateway.operation("alice", &token.field_at(NOON), "optional").is_reject(), "and it counts once");
-    assert!(world.gateway.operation("alice", &format!("{PASSWORD}000017"), "optional").is_reject(), "and is not ignored");
+    assert!(
+        world.gateway.operation("alice", &token.field_at(NOON), "optional").is_reject(),
+        "and it counts once"
+    );
+    assert!(
+        world.gateway.operation("alice", &format!("{PASSWORD}000017"), "optional").is_reject(),
+        "and is not ignored"
+    );
     assert!(world.gateway.operation("dave", PASSWORD, "optional").is_accept(), "nor needed");
 }
 
@@ -279,7 +319,10 @@ fn s_09_rules_where_the_gateway_has_checked_the_password() {
     assert!(world.gateway.operation("alice", "000017", "optional").is_reject(), "a wrong code is wrong");
     assert!(world.gateway.operation("alice", "", "optional").is_accept());
     assert!(world.gateway.operation("alice", &token.code_at(NOON), "never").is_accept());
-    assert!(world.gateway.operation("alice", &token.code_at(NOON), "required").is_accept(), "never has consumed nothing");
+    assert!(
+        world.gateway.operation("alice", &token.code_at(NOON), "required").is_accept(),
+        "never has consumed nothing"
+    );
     assert!(world.gateway.operation("alice", &token.code_at(NOON), "required").is_reject());
     assert_eq!(world.binds("alice"), 0);
 }
@@ -306,7 +349,11 @@ fn an_operation_that_the_profile_refuses_to_guess_is_refused() {
 #[test]
 fn every_shipped_profile_is_a_configuration_without_a_problem() {
     let clients = "[[radius.client]]\nname = \"a\"\nnetwork = \"127.0.0.2\"\nsecret-file = \"gateway.secret\"\nservice = \"kenshin-business\"\n";
-    let builder = WorldBuilder { head: format!("services = \"{SERVICES}\""), clients: clients.into(), ..WorldBuilder::default() };
+    let builder = WorldBuilder {
+        head: format!("services = \"{SERVICES}\""),
+        clients: clients.into(),
+        ..WorldBuilder::default()
+    };
     let (status, text) = builder.check();
     assert_eq!(status, Some(0), "{text}");
 }

@@ -1,7 +1,7 @@
 //! The field that holds password and code: encodings, blanks and marks, layouts, lengths; and what reaches the directory.
 
 use crate::harness::gateway::Signed;
-use crate::harness::{Clock, PASSWORD, Person, World, SECRET, WorldBuilder, code, person, slapd};
+use crate::harness::{Clock, PASSWORD, Person, SECRET, World, WorldBuilder, code, person, slapd};
 
 const NOON: u64 = 1_700_000_010;
 
@@ -53,7 +53,11 @@ fn ldap_09_passwords_reach_the_directory_octet_for_octet() {
         assert!(field.len() <= 128);
         // One octet more or less is another password; the earlier step's code pays for it.
         let near = [&password[..password.len() - 1], token.code_at(NOON - 30).as_bytes()].concat();
-        assert!(!login(&world, name, &near), "{:?} without its last octet", String::from_utf8_lossy(password));
+        assert!(
+            !login(&world, name, &near),
+            "{:?} without its last octet",
+            String::from_utf8_lossy(password)
+        );
         assert!(login(&world, name, &field), "{:?}", String::from_utf8_lossy(password));
         assert_eq!(world.binds(name), if password.len() > 1 { 2 } else { 1 }, "one bind for each attempt");
     }
@@ -62,12 +66,16 @@ fn ldap_09_passwords_reach_the_directory_octet_for_octet() {
 #[test]
 fn a_field_of_128_octets_is_the_longest_that_radius_carries() {
     let password = [b'p'; 122];
-    let (_clock, builder) = bank(vec![with_password("long", &password), with_password("longer", &[b'p'; 123])]);
+    let (_clock, builder) =
+        bank(vec![with_password("long", &password), with_password("longer", &[b'p'; 123])]);
     let world = builder.open();
     let code = world.token("long", 0).code_at(NOON);
     assert!(login(&world, "long", &[&password[..], code.as_bytes()].concat()));
     let code = world.token("longer", 0).code_at(NOON);
-    assert!(!login(&world, "longer", &[&[b'p'; 123][..], code.as_bytes()].concat()), "129 octets fit no User-Password");
+    assert!(
+        !login(&world, "longer", &[&[b'p'; 123][..], code.as_bytes()].concat()),
+        "129 octets fit no User-Password"
+    );
     assert_eq!(world.binds("longer"), 0);
 }
 
@@ -87,19 +95,19 @@ fn encodings_are_the_clients_and_the_directory_hears_utf_8() {
         person("alice", &[(6, 30)]),
     ]);
     let world =
-        WorldBuilder { clients: client(2, "cp932") + &client(3, "latin-1") + &client(4, "utf-8"), ..builder }.open();
+        WorldBuilder { clients: client(2, "cp932") + &client(3, "latin-1") + &client(4, "utf-8"), ..builder }
+            .open();
     // As Windows writes it; the directory holds UTF-8.
-    let cp932: &[u8] =
-        b"\x83p\x83X\x83\x8f\x81[\x83h\x95\\\x87@\x87\x8a\xca\xdd\xb6\xb8~";
+    let cp932: &[u8] = b"\x83p\x83X\x83\x8f\x81[\x83h\x95\\\x87@\x87\x8a\xca\xdd\xb6\xb8~";
     let latin1: Vec<u8> = western.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
-    for (address, user, password) in [
-        ("127.0.0.2", "ja", cp932),
-        ("127.0.0.3", "de", &latin1),
-    ] {
+    for (address, user, password) in [("127.0.0.2", "ja", cp932), ("127.0.0.3", "de", &latin1)] {
         let gateway = world.gateway_at(address, SECRET);
         let token = world.token(user, 0);
         let field = |password: &[u8], at| [password, token.code_at(at).as_bytes()].concat();
-        assert!(gateway.ask(&gateway.request(user, &field(password, NOON))).is_accept(), "{user} as declared");
+        assert!(
+            gateway.ask(&gateway.request(user, &field(password, NOON))).is_accept(),
+            "{user} as declared"
+        );
         let utf8 = world.gateway_at("127.0.0.4", SECRET);
         let octets = if user == "ja" { japanese.as_bytes() } else { western.as_bytes() };
         assert!(utf8.ask(&utf8.request(user, &field(octets, NOON + 30))).is_accept(), "{user} in UTF-8");
@@ -118,9 +126,10 @@ fn normalisation_is_off_unless_asked_for() {
     let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
     let (_clock, builder) = bank(vec![with_password("alice", composed.as_bytes())]);
     let world = WorldBuilder {
-        clients: "[[radius.client]]\nname = \"nfc\"\nnetwork = \"127.0.0.2\"\nsecret-file = \"gateway.secret\"\n\
+        clients:
+            "[[radius.client]]\nname = \"nfc\"\nnetwork = \"127.0.0.2\"\nsecret-file = \"gateway.secret\"\n\
                   service = \"test\"\npassword-normalization = \"nfc\"\n"
-            .into(),
+                .into(),
         ..builder
     }
     .open();
@@ -180,18 +189,34 @@ fn otp_15_no_password_no_bind() {
     assert!(world.gateway.login("bob", &eight).is_reject());
     assert_eq!(world.binds("bob"), 0);
     assert_eq!(world.last_reason("bob"), "password-empty");
-    assert!(world.gateway.login("bob", &format!("{PASSWORD}{eight}")).is_accept(), "an empty password costs no code");
+    assert!(
+        world.gateway.login("bob", &format!("{PASSWORD}{eight}")).is_accept(),
+        "an empty password costs no code"
+    );
 }
 
 #[test]
 fn ldap_01_a_directory_that_lets_empty_passwords_in_lets_nobody_in() {
     let (_clock, builder) = bank(vec![person("alice", &[(6, 30)])]);
-    let options = slapd::Options { global: "allow bind_anon_cred bind_anon_dn\n".into(), ..builder.slapd.clone() };
+    let options =
+        slapd::Options { global: "allow bind_anon_cred bind_anon_dn\n".into(), ..builder.slapd.clone() };
     let never = "[[service.test.operation]]\nname = \"login\"\nmatch = { NAS-Port-Id = \"login\" }\ncode = \"never\"\n";
     let world = WorldBuilder { slapd: options, service: builder.service.clone() + never, ..builder }.open();
     // The trap is there: this directory says yes to a name without a password.
     let trap = std::process::Command::new("ldapsearch")
-        .args(["-x", "-H", &world.slapd.url(), "-D", &slapd::user_dn("alice"), "-w", "", "-b", "", "-s", "base"])
+        .args([
+            "-x",
+            "-H",
+            &world.slapd.url(),
+            "-D",
+            &slapd::user_dn("alice"),
+            "-w",
+            "",
+            "-b",
+            "",
+            "-s",
+            "base",
+        ])
         .output()
         .unwrap();
     assert!(trap.status.success(), "{}", String::from_utf8_lossy(&trap.stderr));
@@ -201,7 +226,10 @@ fn ldap_01_a_directory_that_lets_empty_passwords_in_lets_nobody_in() {
     let attributes = [(1, b"alice".to_vec()), (87, b"login".to_vec())];
     for field in [&b""[..], &[0; 16]] {
         let request = world.gateway.build(code::ACCESS_REQUEST, &attributes, Some(field), Signed::First);
-        assert!(world.gateway.ask(&request).is_reject(), "where no code is asked for, an empty password is none either");
+        assert!(
+            world.gateway.ask(&request).is_reject(),
+            "where no code is asked for, an empty password is none either"
+        );
     }
     assert_eq!(world.binds("alice"), before, "no such bind was sent");
 }
@@ -232,7 +260,11 @@ fn a_password_that_ends_in_digits_works_with_tokens_of_six_and_eight() {
         for token in &person.tokens {
             let code = if token.period == 0 { token.code(0) } else { token.code_at(NOON) };
             let field = format!("{password}{code}");
-            assert!(world.gateway.login(&person.name, &field).is_accept(), "{password} and {} digits", token.digits);
+            assert!(
+                world.gateway.login(&person.name, &field).is_accept(),
+                "{password} and {} digits",
+                token.digits
+            );
         }
         assert_eq!(world.binds(&person.name), 2, "never two binds for one attempt");
     }

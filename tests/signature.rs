@@ -3,7 +3,7 @@
 use crate::harness::daemon::{field, run};
 use crate::harness::gateway::{Gateway, Request, Signed, code, kind};
 use crate::harness::world::{PASSWORD, SECRET};
-use crate::harness::{World, WorldBuilder, at_step_begin, wait_for};
+use crate::harness::{Daemon, World, WorldBuilder, at_step_begin, wait_for};
 
 /// A bank whose gateway has this policy.
 fn bank(policy: &str) -> World {

@@ -162,6 +162,11 @@ impl Daemon {
             .collect()
     }
 
+    /// Waits until a metric has this value: a reply may be here before it is counted.
+    pub fn wait_for_metric(&self, series: &str, value: f64) {
+        wait_for(&format!("{series} = {value}"), || (self.metric(series) == value).then_some(()));
+    }
+
     /// How often requests ended for this reason, over all clients.
     pub fn reason(&self, reason: &str) -> f64 {
         let wanted = format!("reason=\"{reason}\"");

@@ -16,7 +16,9 @@ pub use clock::Clock;
 pub use daemon::Daemon;
 pub use gateway::{Gateway, Reply, Request, code};
 pub use proxy::{Manners, Proxy};
-pub use world::{PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif};
+pub use world::{
+    PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif,
+};
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -94,7 +94,14 @@ impl Shared {
                 Ok(0) => break,
                 Ok(read) => &buffer[..read],
                 // Manners apply to silent connections too.
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => &[],
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    &[]
+                }
                 Err(_) => break,
             };
             let passed = match self.manners() {

@@ -188,7 +188,8 @@ impl Slapd {
     /// Changes entries with slapmodify while it is not running: LDIF with changetypes.
     pub fn change_offline(&self, ldif: &str) {
         assert!(self.child.is_none(), "slapmodify needs a stopped slapd");
-        let (file, conf) = (self.directory.path().join("change.ldif"), self.directory.path().join("slapd.conf"));
+        let (file, conf) =
+            (self.directory.path().join("change.ldif"), self.directory.path().join("slapd.conf"));
         std::fs::write(&file, ldif).unwrap();
         let mut slapmodify = Command::new("/usr/sbin/slapmodify");
         slapmodify.arg("-f").arg(conf).arg("-b").arg(BASE).arg("-l").arg(file);

@@ -378,7 +378,9 @@ impl World {
     /// Every record of the audit log.
     pub fn audit(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of the audit log is JSON")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a line of the audit log is JSON"))
+            .collect()
     }
 
     /// The reasons in the audit log for one user, in order.
@@ -485,12 +487,29 @@ impl WorldBuilder {
     /// The same for a directory somewhere.
     pub fn config_for(&self, url: &str) -> String {
         let WorldBuilder {
-            head, radius, client, clients, service, ldap, bindings, durability, more, listen, network, tls, filter, layout, audit, ..
+            head,
+            radius,
+            client,
+            clients,
+            service,
+            ldap,
+            bindings,
+            durability,
+            more,
+            listen,
+            network,
+            tls,
+            filter,
+            layout,
+            audit,
+            ..
         } = self;
         let authority = if *tls == "none" { "" } else { "ca-file = \"ca.pem\"" };
         let (base, bind_dn) = (slapd::BASE, slapd::SERVICE_DN);
-        let urls: Vec<String> =
-            std::iter::once(url).chain(self.servers.iter().map(String::as_str)).map(|url| format!("{url:?}")).collect();
+        let urls: Vec<String> = std::iter::once(url)
+            .chain(self.servers.iter().map(String::as_str))
+            .map(|url| format!("{url:?}"))
+            .collect();
         let urls = urls.join(", ");
         format!(
             r#"{head}
