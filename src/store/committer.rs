@@ -12,7 +12,9 @@ use super::disk::{Disk, Operation, Trouble};
 use super::opening::Opened;
 use super::record::RunBuilder;
 use super::segment::{self, Header, Segment};
-use super::{Batch, Durability, Figures, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn};
+use super::{
+    Batch, Durability, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn,
+};
 use crate::clock::{self, Mono};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -106,8 +108,8 @@ impl<R: Send + 'static> Committer<R> {
         }
     }
 
-    /// Works until it is told to close or nobody can stage any more.
-    pub(super) fn serve(mut self, queue: &Receiver<Message<R>>) {
+    /// Works until it is told to close or nobody can stage any more; says whether everything staged is in the journal.
+    pub(super) fn serve(mut self, queue: &Receiver<Message<R>>) -> Health {
         // Whatever ends this thread, a panic of `on_batch` included: nothing is accepted after it.
         let _end = Ended(Arc::clone(&self.shared));
         loop {
@@ -137,6 +139,8 @@ impl<R: Send + 'static> Committer<R> {
             }
         }
         self.finish();
+        // Looked at before the end of this thread counts as a failure.
+        self.shared.health()
     }
 
     /// Takes what waits, up to the size of a run, and commits it. Returns a message that was not an entry.
