@@ -1,1 +1,3 @@
+//! The whole daemon under load over loopback.
+
 fn main() {}

@@ -12,7 +12,7 @@
 //! | 1 core | [`radius`], [`otp`], [`lockout`], [`policy`], [`tokens`], [`authenticate`] | pure functions: no I/O, no clock, no locks, no async |
 //! | 2 memory | [`state`], [`metrics`] | shared and concurrent, never waits |
 //! | 3 edges | [`listen`], [`directory`], [`store`], [`audit`] | I/O; no edge knows another edge |
-//! | 4 service | [`pipeline`], [`admin`] | joins core, memory and edges |
+//! | 4 service | [`pipeline`], [`admin`] | joins core, memory and edges; `admin` may use `pipeline` |
 //! | 5 assembly | [`http`], [`config`], [`daemon`], [`cli`] | sees everything |
 //!
 //! # The way of one request
@@ -55,3 +55,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod http;
+
+// For the fuzz targets only.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;

@@ -18,7 +18,8 @@ fn s_02_freeradius_own_client_is_accepted_once() {
     let world = World::open();
     at_step_begin(30, 5);
     let field = world.token("alice", 0).field(0);
-    let request = format!("User-Name = \"alice\"\nUser-Password = \"{field}\"\nMessage-Authenticator = 0x00\n");
+    let request =
+        format!("User-Name = \"alice\"\nUser-Password = \"{field}\"\nMessage-Authenticator = 0x00\n");
     assert_eq!(world.gateway.radclient(&request), "Access-Accept");
     assert_eq!(world.gateway.radclient(&request), "Access-Reject");
 }

@@ -1,5 +1,14 @@
 //! The daemon as its users see it: every file tells one story with the built binary, a real directory and a real
 //! gateway. Names of tests carry the ids of the requirements they show.
 
+mod challenge;
+mod clients;
+mod flood;
 mod harness;
+mod independent;
 mod login;
+mod retransmission;
+mod signature;
+mod silence;
+mod status_server;
+mod wire;

@@ -117,7 +117,8 @@ impl Operations {
 
     /// Asks the directory whether it is the actor's password.
     async fn prove(&self, actor: &User, password: Option<Secret>, now: Moment) -> Result<(), String> {
-        let locked = self.drive.pipeline().tables().durable.users.lockout(actor.id, now.wall).is_locked(now.wall);
+        let locked =
+            self.drive.pipeline().tables().durable.users.lockout(actor.id, now.wall).is_locked(now.wall);
         if locked || actor.account.refusal(now.wall).is_some() {
             return Err(format!("{} is locked and can release nobody", actor.name));
         }

@@ -2,7 +2,8 @@
 //! before.
 //!
 //! The evidence comes from the journal, where it became durable together with the marks; this file is written behind
-//! it. After a crash a torn end is cut here and written again from the journal, to the very same octets.
+//! it. After a crash a torn end is cut here and written again from the journal, to the very same octets. While this
+//! file cannot be written, lines wait in memory, and when there are too many, the journal keeps them until it can.
 //!
 //! What the chain shows: a line that was changed, removed, inserted or moved, and a file that lost its end while a
 //! later file goes on. What it cannot show by itself: lines missing at the end of the newest file, or a chain that
@@ -26,8 +27,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Octets kept until they are known to be on disk; beyond this the file is synced at once, and if that fails nothing
-/// more is taken.
+/// Octets kept until they are known to be on disk; beyond this the file is synced at once, and if that fails the rest
+/// is left to the journal.
 pub const PENDING_MAX: usize = 16 * 1024 * 1024;
 /// How much of the end of a file is searched for what a power cut left: more than is ever written between two syncs.
 const END: u64 = 4 * PENDING_MAX as u64;
@@ -47,7 +48,7 @@ pub enum OnFailure {
     /// Nobody is answered.
     #[default]
     Stop,
-    /// Service goes on and the alarm is raised; what does not fit into memory is lost, and a line says how much.
+    /// Service goes on and the alarm is raised; the lines come when the file can be written again.
     Alarm,
 }
 
@@ -86,13 +87,12 @@ pub struct Figures {
     pub lines: AtomicU64,
     /// Writes and syncs that failed.
     pub failures: AtomicU64,
-    /// Lines that were given up (only with [`OnFailure::Alarm`]).
-    pub lost: AtomicU64,
+    /// Lines that did not fit into memory and were left to the journal.
+    pub left: AtomicU64,
 }
 
 /// The audit file; shared by the committer, which appends, and whoever syncs and reopens it.
 pub struct Audit {
-    on_failure: OnFailure,
     figures: Figures,
     /// Guards file and chain. Held during writes and syncs of the audit file, never together with another lock.
     writer: Mutex<Writer>,
@@ -111,8 +111,9 @@ struct Writer {
     durable: u64,
     /// The written part may be gone after a failed sync: it must be cut off before it is written again.
     rewind: bool,
-    /// Lines given up since the last one that was taken.
-    lost: u64,
+    /// The last sequence that was left to the journal: nothing newer is taken before everything up to it has come.
+    left: Option<u64>,
+    on_failure: OnFailure,
     trouble: Option<Trouble>,
 }
 
@@ -142,11 +143,11 @@ impl Audit {
             written: 0,
             durable: last,
             rewind: false,
-            lost: 0,
+            left: None,
+            on_failure: settings.on_failure,
             trouble: None,
         };
-        let (on_failure, figures) = (settings.on_failure, Figures::default());
-        Ok((Audit { on_failure, figures, writer: Mutex::new(writer) }, last))
+        Ok((Audit { figures: Figures::default(), writer: Mutex::new(writer) }, last))
     }
 
     /// Appends lines: each a JSON object without its closing brace, as [`Line`] builds it, with its sequence. A
@@ -157,28 +158,35 @@ impl Audit {
     /// The file cannot be written now, or too much waits already.
     pub fn append(&self, evidence: &[(u64, Box<[u8]>)]) -> Result<(), Trouble> {
         let mut writer = self.writer();
-        if writer.pending.len() >= PENDING_MAX && writer.sync().is_err() {
-            writer.lost = writer.lost.saturating_add(evidence.len() as u64);
-            Figures::add(&self.figures.lost, evidence.len() as u64);
+        if writer.left.is_some() || (writer.pending.len() >= PENDING_MAX && writer.sync().is_err()) {
+            writer.left = writer.left.max(evidence.last().map(|(sequence, _)| *sequence));
+            Figures::add(&self.figures.left, evidence.len() as u64);
             return self.result(&writer);
         }
-        if writer.lost > 0 {
-            if self.on_failure == OnFailure::Stop {
-                // Written now, later lines would hide that some are missing; a restart takes them from the journal.
-                return self.result(&writer);
-            }
-            let lost = std::mem::take(&mut writer.lost);
-            let gap = Line::new(clock::now().wall, "audit-gap").number("lost", lost).finish();
-            let sequence = writer.tail.sequence;
-            writer.push(sequence, &gap);
+        writer.put(evidence, &self.figures);
+        self.result(&writer)
+    }
+
+    /// What was left to the journal while the file could not be written: everything after the first sequence, up to
+    /// and with the second. Whoever sees this reads it there ([`Store::evidence`](crate::store::Store::evidence)) and
+    /// hands it to [`Audit::catch_up`]; until then nothing newer is written.
+    pub fn left(&self) -> Option<(u64, u64)> {
+        let writer = self.writer();
+        writer.left.map(|upto| (writer.tail.sequence, upto))
+    }
+
+    /// Takes what was left, in order; it may come in pieces, and should be followed by [`Audit::sync`]. Nothing at all
+    /// means that the journal has no more.
+    ///
+    /// # Errors
+    /// As [`Audit::append`].
+    pub fn catch_up(&self, evidence: &[(u64, Box<[u8]>)]) -> Result<(), Trouble> {
+        let mut writer = self.writer();
+        if writer.pending.len() >= PENDING_MAX && writer.sync().is_err() {
+            return self.result(&writer);
         }
-        for (sequence, evidence) in evidence {
-            if *sequence > writer.tail.sequence {
-                writer.push(*sequence, evidence);
-                Figures::add(&self.figures.lines, 1);
-            }
-        }
-        let _ = writer.flush();
+        writer.put(evidence, &self.figures);
+        writer.left = writer.left.filter(|upto| *upto > writer.tail.sequence && !evidence.is_empty());
         self.result(&writer)
     }
 
@@ -205,12 +213,12 @@ impl Audit {
 
     /// Why the file cannot be written now.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.writer().trouble.clone()
+        self.writer().trouble()
     }
 
     /// Whether nobody is to be answered while [`Audit::append`] fails.
     pub fn stops_service(&self) -> bool {
-        self.on_failure == OnFailure::Stop
+        self.writer().on_failure == OnFailure::Stop
     }
 
     /// What has been counted since the start.
@@ -223,11 +231,11 @@ impl Audit {
     }
 
     fn result(&self, writer: &Writer) -> Result<(), Trouble> {
-        match &writer.trouble {
+        match writer.trouble() {
             None => Ok(()),
             Some(trouble) => {
                 Figures::add(&self.figures.failures, 1);
-                Err(trouble.clone())
+                Err(trouble)
             }
         }
     }
@@ -240,6 +248,22 @@ impl Figures {
 }
 
 impl Writer {
+    fn trouble(&self) -> Option<Trouble> {
+        let left =
+            || io::Error::other("too much waited for the disk; the journal has it until it is written here");
+        self.trouble.clone().or_else(|| self.left.map(|_| trouble("go on with", &self.path, &left())))
+    }
+
+    fn put(&mut self, evidence: &[(u64, Box<[u8]>)], figures: &Figures) {
+        for (sequence, evidence) in evidence {
+            if *sequence > self.tail.sequence {
+                self.push(*sequence, evidence);
+                Figures::add(&figures.lines, 1);
+            }
+        }
+        let _ = self.flush();
+    }
+
     fn push(&mut self, sequence: u64, evidence: &[u8]) {
         self.tail = self.tail.append(&mut self.pending, sequence, evidence);
     }
@@ -311,7 +335,7 @@ impl Writer {
         let result = self.go_on_in_new_file();
         let _ = self.note("open", result);
         let _ = self.sync();
-        self.trouble.clone().map_or(Ok(()), Err)
+        self.trouble().map_or(Ok(()), Err)
     }
 
     /// Opens a new file and goes on with the chain there. A line of our own comes first, so that the chain is not lost

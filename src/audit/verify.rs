@@ -143,7 +143,7 @@ impl Chain {
             self.first = place.sequence;
             self.is_middle = place.before != Tail::default().hash;
         } else if place.before != self.tail.hash {
-            return Err(self.suspect(&place, seam));
+            return Err(self.suspect(line, &place, seam));
         } else if place.sequence < self.tail.sequence
             || (place.sequence == self.tail.sequence && !place.is_our_own())
         {
@@ -156,8 +156,10 @@ impl Chain {
     }
 
     /// What most likely happened where the hash does not fit.
-    fn suspect(&self, place: &Place<'_>, seam: Seam) -> Why {
-        if self.lines > 1 && place.before == self.before.hash {
+    fn suspect(&self, line: &[u8], place: &Place<'_>, seam: Seam) -> Why {
+        if Tail::of(line, place.sequence) == self.tail {
+            Why::Moved
+        } else if self.lines > 1 && place.before == self.before.hash {
             Why::Inserted
         } else if place.sequence <= self.tail.sequence && !place.is_our_own() {
             Why::Moved

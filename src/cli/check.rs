@@ -3,7 +3,8 @@
 use super::command::Check;
 use super::output::{complain, print};
 use super::{Exit, Failure};
-use crate::config::{self, Inputs};
+use crate::config::{self, Directory, Inputs};
+use crate::directory::ldap::{self, Guarded};
 use std::fmt::Write as _;
 
 /// Lists all problems on standard output, one a line, and the result on standard error.
@@ -14,8 +15,34 @@ pub fn run(arguments: &Check) -> Result<Exit, Failure> {
     for problem in &loaded.problems {
         let _ = writeln!(lines, "{problem}");
     }
+    let (mut errors, warnings) = (loaded.errors().count(), loaded.warnings().count());
+    if arguments.online
+        && let Some(settings) = &loaded.settings
+        && let Directory::Ldap(directory) = &settings.directory
+        && let Some(why) = trouble(&directory.settings)?
+    {
+        let _ = writeln!(lines, "{}: error: directory.ldap: {why}", file.display());
+        errors = errors.saturating_add(1);
+    }
     print(&lines)?;
-    let (errors, warnings) = (loaded.errors().count(), loaded.warnings().count());
     complain(&format!("{}: {errors} errors, {warnings} warnings", file.display()));
-    Ok(if loaded.settings.is_some() { Exit::Done } else { Exit::Configuration })
+    Ok(if errors == 0 { Exit::Done } else { Exit::Configuration })
+}
+
+/// What the directory itself says against the settings: connection, certificate, bind, and the combination that would
+/// use each code up twice (contract.md 4).
+fn trouble(settings: &ldap::Settings) -> Result<Option<String>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Io("the runtime".to_owned(), error))?;
+    Ok(match runtime.block_on(ldap::otp_overlay_guards(settings)) {
+        Ok(Guarded::No | Guarded::Unknown) => None,
+        Ok(Guarded::Yes) => Some(
+            "slapd's otp overlay asks for the code in the bind itself and would use it up; take the overlay away from \
+             the database of the users"
+                .to_owned(),
+        ),
+        Err(trouble) => Some(format!("no server can be used: {trouble}")),
+    })
 }

@@ -28,7 +28,7 @@ pub enum Command {
     Serve(Serve),
     /// Check a configuration and list all problems
     #[command(
-        after_help = "Example: sekisho check --config /etc/sekisho/sekisho.toml\n\nExit codes: 0 no error, 78 errors"
+        after_help = "Example: sekisho check --config /etc/sekisho/sekisho.toml --online\n\nExit codes: 0 no error, 78 errors"
     )]
     Check(Check),
     /// Print the effective configuration, secrets hidden, with where each value comes from
@@ -149,6 +149,9 @@ pub struct Check {
     /// Where the configuration is
     #[command(flatten)]
     pub config: ConfigFile,
+    /// Also connect to the directory, bind, and look for what does not go together
+    #[arg(long)]
+    pub online: bool,
 }
 
 /// `sekisho config`.

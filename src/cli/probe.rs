@@ -289,3 +289,60 @@ fn attributes(arguments: &Probe) -> Result<Vec<(u8, Vec<u8>)>, Failure> {
     }
     Ok(attributes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(attributes: &[&str]) -> Probe {
+        Probe {
+            server: "[::1]:1812".to_owned(),
+            secret_file: "secret".into(),
+            user: "u1".to_owned(),
+            operation: Some("transfer".to_owned()),
+            attributes: attributes.iter().map(|&written| written.to_owned()).collect(),
+            timeout: "5s".to_owned(),
+            retries: 2,
+            json: false,
+        }
+    }
+
+    #[test]
+    fn attributes_arrive_as_configuration_would_read_them() {
+        let written = [
+            ("NAS-Port", "7", "7"),
+            ("Service-Type", "Login", "1"),
+            ("NAS-IP-Address", "192.0.2.1", "192.0.2.1"),
+            ("Framed-IPv6-Prefix", "2001:db8::/48", "2001:db8::/48"),
+            ("Calling-Station-Id", "192.0.2.77", "192.0.2.77"),
+            ("Vendor-Specific:9:1", "op=transfer", "op=transfer"),
+            ("Attr-241.7", "x", "x"),
+        ];
+        let pairs: Vec<String> = written.iter().map(|(name, value, _)| format!("{name}={value}")).collect();
+        let pairs: Vec<&str> = pairs.iter().map(String::as_str).collect();
+        let encoded = attributes(&arguments(&pairs)).unwrap();
+        let others: Vec<_> = encoded.iter().map(|(kind, value)| Attribute { kind: *kind, value }).collect();
+        let secret = SharedSecret::new(Secret::new(*b"0123456789abcdef")).unwrap();
+        let asked = Asked { identifier: 1, authenticator: [7; 16] };
+        let request = asked.access_request(&secret, b"u1", b"p", &others).unwrap();
+        let packet = Packet::parse(&request, 200).unwrap();
+        for (name, _, read) in written.into_iter().chain([("NAS-Port-Id", "", "transfer")]) {
+            let name: AttributeName = name.parse().unwrap();
+            let values: Vec<Vec<u8>> = name.values(&packet).map(|value| value.to_vec()).collect();
+            assert_eq!(values, [read.as_bytes()], "{name}");
+        }
+    }
+
+    #[test]
+    fn what_no_packet_can_carry_is_a_usage_error() {
+        let long = format!("Filter-Id={}", "x".repeat(254));
+        for bad in
+            ["NAS-Port", "NAS-Port=x", "User-Password=x", "Nothing=1", "Framed-IPv6-Prefix=::/129", &long]
+        {
+            assert!(matches!(attributes(&arguments(&[bad])), Err(Failure::Usage(_))), "{bad}");
+        }
+        for bad in ["127.0.0.1", "127.0.0.1:x", ""] {
+            assert!(matches!(server(bad), Err(Failure::Usage(_))), "{bad}");
+        }
+    }
+}

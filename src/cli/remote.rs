@@ -19,7 +19,9 @@ pub fn ask(daemon: &Daemon, question: &Ask) -> Result<Told, Failure> {
         None => configured_socket(daemon)?,
     };
     client::ask(&socket, question).map_err(|error| match error {
-        client::Error::NotRunning { error: ref cause, .. } if cause.kind() == std::io::ErrorKind::PermissionDenied => {
+        client::Error::NotRunning { error: ref cause, .. }
+            if cause.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
             Failure::NotAllowed(format!("{error}; only the daemon's own user and root may"))
         }
         other => Failure::Unavailable(other.to_string()),
@@ -47,7 +49,9 @@ pub fn refused(told: Told) -> Result<Exit, Failure> {
             Ok(Exit::Refused)
         }
         Told::NotAllowed { why } => Err(Failure::NotAllowed(why)),
-        _ => Err(Failure::Unavailable("the daemon answered something else; are both of the same version?".into())),
+        _ => Err(Failure::Unavailable(
+            "the daemon answered something else; are both of the same version?".into(),
+        )),
     }
 }
 

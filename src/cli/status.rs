@@ -29,7 +29,9 @@ fn text(status: &protocol::Status) -> String {
     }
     let _ = writeln!(text, "up for        {} s", status.uptime_seconds);
     let _ = writeln!(text, "in flight     {}", status.in_flight);
-    let age = status.directory_age_seconds.map_or("never read".to_owned(), |age| format!("confirmed {age:.1} s ago"));
+    let age = status
+        .directory_age_seconds
+        .map_or("never read".to_owned(), |age| format!("confirmed {age:.1} s ago"));
     let _ = writeln!(text, "users         {} ({age})", status.users);
     for server in &status.servers {
         let state = match (server.up, &server.trouble) {

@@ -4,7 +4,7 @@ use super::command::TokenShow;
 use super::output::print;
 use super::remote::{ask, print_json, refused};
 use super::{Exit, Failure};
-use crate::admin::protocol::{Ask, Told, TokenShown};
+use crate::admin::protocol::{Ask, TokenShown, Told};
 use std::fmt::Write as _;
 
 /// Shows a token.
@@ -34,5 +34,9 @@ pub fn write(text: &mut String, token: &TokenShown) {
         let _ = writeln!(text, "  defect      {defect}");
     }
     let last = token.last_step.map_or("none".to_owned(), |step| step.to_string());
-    let _ = writeln!(text, "  last step   {last}, drift {} steps, {} failures in a row", token.drift_steps, token.failures);
+    let _ = writeln!(
+        text,
+        "  last step   {last}, drift {} steps, {} failures in a row",
+        token.drift_steps, token.failures
+    );
 }

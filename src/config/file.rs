@@ -76,8 +76,6 @@ tables! {
         attributes_max: u64,
         /// The most requests in flight, of all clients together.
         in_flight_max: u64,
-        /// The failures of one end-user address within a minute after which it is refused for a while.
-        source_failures_max: u64,
         /// Threads that judge; as many as processors, if not given.
         workers: u64,
     }
@@ -239,12 +237,8 @@ tables! {
 
     /// `[directory.embedded]`.
     Embedded {
-        /// The database.
-        file: PathBuf,
-        /// A file with the keys of sealed token secrets.
-        seal_key_file: PathBuf,
-        /// A systemd credential with them.
-        seal_key_credential: String,
+        /// The folder of its database and of the key that seals token secrets in it.
+        folder: PathBuf,
     }
 
     /// `[service.<name>]`.

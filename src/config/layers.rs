@@ -89,8 +89,8 @@ impl Layers {
         let (mut each_client, mut each_service) = (Map::new(), Map::new());
         let mut clients = Vec::new();
         for mut document in std::iter::once(defaults).chain(profiles).chain(own) {
-            take_table(&mut document.table, "each-client").map(|table| each_client = table);
-            take_table(&mut document.table, "each-service").map(|table| each_service = table);
+            each_client.extend(take_table(&mut document.table, "each-client"));
+            each_service.extend(take_table(&mut document.table, "each-service"));
             let before = clients.len();
             clients.extend(take_clients(&mut document.table));
             pile.removed.extend(document.removed.iter().map(|key| renumbered(key, before)));
@@ -375,10 +375,10 @@ fn lay_under(value: &mut Value, defaults: &Map<String, Value>) {
     }
 }
 
-fn take_table(table: &mut Map<String, Value>, name: &str) -> Option<Map<String, Value>> {
-    match table.remove(name)?.kind {
-        ValueKind::Table(table) => Some(table),
-        _ => None,
+fn take_table(table: &mut Map<String, Value>, name: &str) -> Map<String, Value> {
+    match table.remove(name).map(|value| value.kind) {
+        Some(ValueKind::Table(table)) => table,
+        _ => Map::new(),
     }
 }
 

@@ -19,8 +19,8 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Admin, Audit, Directory, Embedded, Http, Ldap, Log, Radius, Settings};
-pub use file::{LogFormat, LogLevel, OnFailure};
+pub use build::{Admin, Directory, Embedded, Http, Ldap, Log, Radius, Settings};
+pub use file::{LogFormat, LogLevel};
 pub use layers::Inputs;
 pub use problem::{Key, Place, Problem, Weight};
 

@@ -154,6 +154,9 @@ pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
                 metrics.directory_errors.at(operation).inc();
             }
         }
+        Event::Failed { server, operation, trouble } => {
+            tracing::debug!(event = "directory-failed", %server, ?operation, %trouble);
+        }
         Event::ServerUp { server } => tracing::info!(event = "directory-up", %server),
         Event::ServerDown { server, trouble } => {
             tracing::error!(event = "directory-down", %server, %trouble);
@@ -161,9 +164,6 @@ pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
         Event::Loaded { users } => tracing::info!(event = "directory-loaded", users),
         Event::SyncBroken { server, trouble } => {
             tracing::warn!(event = "directory-sync-broken", %server, %trouble);
-        }
-        Event::Failed { server, operation, trouble } => {
-            tracing::warn!(event = "directory-failed", %server, ?operation, %trouble);
         }
         Event::SyncRestarted { server } => tracing::info!(event = "directory-sync-restarted", %server),
         Event::ReferralIgnored { server } => tracing::warn!(event = "directory-referral", %server),

@@ -19,7 +19,9 @@ pub fn start(format: LogFormat, level: LogLevel) {
         LogFormat::Auto if std::io::stderr().is_terminal() => {
             builder.with_target(false).with_ansi(false).try_init()
         }
-        LogFormat::Json | LogFormat::Auto => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json | LogFormat::Auto => {
+            builder.json().flatten_event(true).with_current_span(false).try_init()
+        }
         LogFormat::Text => builder.with_target(false).with_ansi(false).try_init(),
     };
     // Only a test can have started it before.

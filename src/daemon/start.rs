@@ -5,11 +5,11 @@ use super::{gauges, systemd};
 use crate::admin::{operations::Operations, socket};
 use crate::audit::{self, Audit};
 use crate::clock::{self, Moment};
-use crate::config::Settings;
 use crate::config;
+use crate::config::Settings;
+use crate::directory::Directory;
 use crate::directory::embedded::{self, Embedded, EmbeddedProblem};
 use crate::directory::ldap::{self, Ldap};
-use crate::directory::Directory;
 use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
 use crate::metrics::Metrics;
@@ -41,7 +41,6 @@ pub struct Running {
     pub(super) audit: Arc<Audit>,
     pub(super) hold: Arc<Hold<Outgoing>>,
     pub(super) http_stop: Option<oneshot::Sender<()>>,
-    pub(super) not_ready: NotReady,
     pub(super) admin_socket: PathBuf,
 }
 
@@ -134,22 +133,22 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     // Then the memory: what was used up before this start stays used up.
     let now = clock::now();
     let durable = Arc::new(Durable::default());
-    let (audit, audited) = Audit::open(&audit_settings(settings.audit))?;
+    let (audit, audited) = Audit::open(&settings.audit)?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
     let mut release =
         Release::new(Arc::clone(&audit), Arc::clone(&hold), outbound.clone(), Arc::clone(&metrics));
-    let (opened, recovered) = store::open(store_settings(settings.state), audited, |mark| durable.replay(&mark))?;
+    let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
     tell_recovery(&recovered);
-    audit.append(&recovered.evidence)?;
+    audit.append(&recovered.evidence).map_err(audit::Error::from)?;
     if let Some(until) = recovered.refuse {
         durable.refuse_until(until);
     }
     let time_guard = Arc::new(TimeGuard::new(now, recovered.highest));
-    let walked = Arc::clone(&durable);
+    let (walked, guard) = (Arc::clone(&durable), Arc::clone(&time_guard));
     let store = Store::start(
         opened,
-        move |sink| walked.each_mark(clock::now().wall, sink),
+        move |sink| walked.each_mark(guard.believed(clock::now().mono), sink),
         move |batch| release.batch(batch),
     )?;
 
@@ -164,11 +163,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let tables = Tables {
         durable,
         passing: Arc::new(Passing {
-            duplicates: Duplicates::new(
-                clients_max,
-                duplicates::SHARE,
-                settings.radius.reply_cache_lifetime,
-            ),
+            duplicates: Duplicates::new(clients_max, duplicates::SHARE, settings.radius.reply_cache_lifetime),
             challenges: Challenges::new(clients_max, Secret::new(key)),
             sources: Sources::default(),
         }),
@@ -213,7 +208,6 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         audit,
         hold,
         http_stop: Some(http_stop),
-        not_ready,
         admin_socket,
     })
 }
@@ -245,9 +239,10 @@ async fn first_reading(bindings: &Bindings, directory: &dyn Directory) -> Result
     let begun = clock::now().mono;
     while !bindings.is_fresh(clock::now().mono) {
         if clock::now().mono.since(begun) > FIRST_READING {
-            let troubles = directory.servers().into_iter().filter_map(|status| {
-                status.trouble.map(|trouble| format!("{}: {trouble}", status.server))
-            });
+            let troubles = directory
+                .servers()
+                .into_iter()
+                .filter_map(|status| status.trouble.map(|trouble| format!("{}: {trouble}", status.server)));
             return Err(StartError::DirectorySilent(troubles.collect::<Vec<_>>().join("; ")));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -265,23 +260,6 @@ fn tell_recovery(recovered: &Recovered) {
         tracing::warn!(event = "journal-recovered", until, "codes of steps before this time are refused");
     }
     tracing::info!(event = "journal-replayed", marks = recovered.marks, segments = recovered.segments);
-}
-
-fn store_settings(state: config::State) -> store::Settings {
-    let durability = match state.durability {
-        config::Durability::Sync => store::Durability::Sync,
-        config::Durability::Relaxed => store::Durability::Relaxed,
-        config::Durability::Memory => store::Durability::Memory,
-    };
-    store::Settings { durability, ..store::Settings::new(state.directory) }
-}
-
-fn audit_settings(audit: config::Audit) -> audit::Settings {
-    let on_failure = match audit.on_failure {
-        config::OnFailure::Stop => audit::OnFailure::Stop,
-        config::OnFailure::Alarm => audit::OnFailure::Alarm,
-    };
-    audit::Settings { file: audit.file, on_failure }
 }
 
 /// One worker for each processor, but at least one for each address.

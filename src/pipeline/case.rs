@@ -158,10 +158,6 @@ impl Case {
         self.field.as_ref().map(PasswordField::expose).unwrap_or_default()
     }
 
-    pub(super) fn operation_text(&self) -> Option<&str> {
-        self.operation.as_ref().map(OperationName::as_str)
-    }
-
     pub(super) fn peer(&self) -> std::net::SocketAddr {
         self.from.peer
     }

@@ -41,13 +41,13 @@ use crate::radius::{
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
-    Guess, Admission, Bindings, Challenge, Claimed, Counted, Durable, Known, Look, Mark, Passing, Seen, TimeGuard,
-    Use, admission, duplicates, renewal,
+    Admission, Bindings, Challenge, Claimed, Counted, Durable, Guess, Known, Look, Mark, Passing, Seen,
+    TimeGuard, Use, admission, duplicates, renewal,
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
-use notices::Notices;
 use arrayvec::ArrayVec;
+use notices::Notices;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -257,6 +257,9 @@ impl Pipeline {
         let packet = Packet::parse_request(arrival.octets, settings.attributes_max)?;
         let pinned = if self.tables.durable.pins.is_pinned(source) { Pinned::Yes } else { Pinned::No };
         let request = Request::receive(packet, &client.secrets, &client.signature, pinned)?;
+        if let Signature::Verified(which) = request.signature {
+            served.counters.secret.at(secret_used(which)).inc();
+        }
         let to = ReplyTo::new(&request)?;
         if request.kind == Kind::StatusServer {
             return self.answer_status_server(client, &served.counters, arrival, &to);
@@ -285,9 +288,8 @@ impl Pipeline {
             Seen::Full => return Err(Reason::TableFull),
         }
         let mut case = Case::new(id, client, served, to, arrival, key, place, self.tables.clone());
-        if let Signature::Verified(which) = request.signature {
+        if let Signature::Verified(_) = request.signature {
             case.signed = true;
-            served.counters.secret.at(secret_used(which)).inc();
             if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
                 case.mark(Mark::Pin(source));
             }
@@ -413,7 +415,10 @@ impl Pipeline {
                 case.field = Some(field);
                 case.first_step = first_step;
                 match password {
-                    None => self.settle_right(case),
+                    None => {
+                        let at = case.at;
+                        self.settle_right(case, at)
+                    }
                     Some(password) => Step::Ask(case, Question::Password(user, password)),
                 }
             }
@@ -421,9 +426,9 @@ impl Pipeline {
     }
 
     /// The directory has said what it thinks of the password: the claim becomes a mark.
-    fn settle(&self, mut case: Box<Case>, answer: PasswordAnswer, _now: Moment) -> Step {
+    fn settle(&self, mut case: Box<Case>, answer: PasswordAnswer, now: Moment) -> Step {
         let reason = match answer {
-            PasswordAnswer::Right => return self.settle_right(case),
+            PasswordAnswer::Right => return self.settle_right(case, now),
             PasswordAnswer::Wrong => Reason::PasswordWrong,
             PasswordAnswer::Disabled => Reason::AccountDisabled,
             PasswordAnswer::Expired => Reason::AccountExpired,
@@ -451,9 +456,9 @@ impl Pipeline {
 
     /// Nothing is left to ask: take the steps for good, or find that somebody was faster. A user who was locked while
     /// the directory was asked is locked for this request too, and the code is used up.
-    fn settle_right(&self, mut case: Box<Case>) -> Step {
-        let now = case.at.wall;
-        let locked = |user: &Arc<User>| self.tables.durable.users.lockout(user.id, now).is_locked(now);
+    fn settle_right(&self, mut case: Box<Case>, now: Moment) -> Step {
+        let users = &self.tables.durable.users;
+        let locked = |user: &Arc<User>| users.lockout(user.id, now.wall).is_locked(now.wall);
         if case.user.as_ref().is_some_and(locked) {
             return self.refuse_claimed(case, Refusal::free(Reason::Locked));
         }

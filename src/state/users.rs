@@ -59,14 +59,7 @@ impl Users {
     }
 
     /// One more failure with this credential, unless the same one was counted within the last minute.
-    pub fn fail(
-        &self,
-        user: EntryId,
-        guess: Guess,
-        rules: Rules,
-        credential: &[u8],
-        now: Moment,
-    ) -> Counted {
+    pub fn fail(&self, user: EntryId, guess: Guess, rules: Rules, credential: &[u8], now: Moment) -> Counted {
         let fingerprint = self.fingerprints.hash_one((user, credential));
         let mut slot = self.slots.entry(user).or_default();
         let repeated = slot

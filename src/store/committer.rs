@@ -12,7 +12,10 @@ use super::disk::{Disk, Operation, Trouble};
 use super::opening::Opened;
 use super::record::RunBuilder;
 use super::segment::{self, Header, Segment};
-use super::{Batch, Durability, Figures, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn};
+use super::{
+    Batch, Durability, Evidence, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot,
+    spawn,
+};
 use crate::clock::{self, Mono};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -29,6 +32,10 @@ const RUN_OCTETS: usize = 1024 * 1024;
 const SEGMENTS_MAX: usize = 64;
 
 /// What comes through the queue.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are entries, and a box would cost each an allocation"
+)]
 pub(super) enum Message<R> {
     Staged(Staged<R>),
     Snapshot(Sender<Result<(), Trouble>>),
@@ -54,16 +61,20 @@ pub(super) struct Committer<R> {
     durable: u64,
     /// Segments that are not written any more, each with its last sequence.
     closed: Vec<(u64, u64)>,
+    /// How many of them the last snapshot had to keep, because the audit file was behind.
+    kept: usize,
     /// Octets of journal since the last snapshot.
     grown: u64,
     refuse: u64,
 
     run: RunBuilder,
-    evidence: Vec<(u64, Box<[u8]>)>,
+    evidence: Vec<Evidence>,
     releases: Vec<R>,
 
     /// When the oldest write was made that is not synced yet (`relaxed`).
     unsynced: Option<Mono>,
+    /// How long the last sync took, until the next batch tells it.
+    synced: Option<Duration>,
     /// When a failed disk is tried next, or an idle one is looked at.
     look: Mono,
     /// No automatic snapshot before this time: the last one failed.
@@ -94,20 +105,22 @@ impl<R: Send + 'static> Committer<R> {
             written,
             durable: written,
             closed: opened.closed,
+            kept: 0,
             grown: opened.grown,
             refuse: opened.refuse,
             run,
             evidence: Vec::new(),
             releases: Vec::new(),
             unsynced: None,
+            synced: None,
             look: Mono::default(),
             not_before: Mono::default(),
             snapshot: None,
         }
     }
 
-    /// Works until it is told to close or nobody can stage any more.
-    pub(super) fn serve(mut self, queue: &Receiver<Message<R>>) {
+    /// Works until it is told to close or nobody can stage any more; says whether everything staged is in the journal.
+    pub(super) fn serve(mut self, queue: &Receiver<Message<R>>) -> Health {
         // Whatever ends this thread, a panic of `on_batch` included: nothing is accepted after it.
         let _end = Ended(Arc::clone(&self.shared));
         loop {
@@ -137,6 +150,8 @@ impl<R: Send + 'static> Committer<R> {
             }
         }
         self.finish();
+        // Looked at before the end of this thread counts as a failure.
+        self.shared.health()
     }
 
     /// Takes what waits, up to the size of a run, and commits it. Returns a message that was not an entry.
@@ -222,7 +237,8 @@ impl<R: Send + 'static> Committer<R> {
         let evidence = std::mem::take(&mut self.evidence);
         let releases = std::mem::take(&mut self.releases);
         if !releases.is_empty() {
-            (self.on_batch)(Batch { outcome, evidence, releases });
+            let synced = self.synced.take();
+            (self.on_batch)(Batch { outcome, synced, evidence, releases });
         }
     }
 
@@ -283,7 +299,8 @@ impl<R: Send + 'static> Committer<R> {
         let Some(segment) = &self.segment else { return Ok(()) };
         let before = clock::now().mono;
         segment.sync()?;
-        self.shared.figures.synced(clock::now().mono.since(before));
+        self.synced = Some(clock::now().mono.since(before));
+        Figures::add(&self.shared.figures.syncs, 1);
         self.durable = self.written;
         self.unsynced = None;
         Ok(())
@@ -323,7 +340,8 @@ impl<R: Send + 'static> Committer<R> {
             }
         }
         self.reap(now);
-        let due = self.grown >= self.settings.snapshot_every || self.closed.len() >= SEGMENTS_MAX;
+        let due = self.grown >= self.settings.snapshot_every
+            || self.closed.len() >= self.kept.saturating_add(SEGMENTS_MAX);
         if due && now >= self.not_before {
             self.begin_snapshot(None);
         }
@@ -346,9 +364,11 @@ impl<R: Send + 'static> Committer<R> {
             }
             Err(trouble) => {
                 // Best effort: on a full disk what was begun is in the way.
-                let _ = self.disk.remove(&segment::name(header.number));
-                let _ = self.disk.remove(segment::BUILT);
-                let _ = self.disk.remove(snapshot::BUILT);
+                let (segment, snapshot) =
+                    (segment::name(header.number), snapshot::name(header.first.saturating_sub(1)));
+                for name in [segment::unfinished(&segment), segment::unfinished(&snapshot), segment] {
+                    let _ = self.disk.remove(&name);
+                }
                 self.shared.fail(trouble);
                 Figures::add(&self.shared.figures.failed_probes, 1);
             }
@@ -362,7 +382,8 @@ impl<R: Send + 'static> Committer<R> {
         segment.prove(header)?;
         let mut snapshot = self.snapshot_header(self.next.saturating_sub(1));
         let names = self.disk.names().at(Operation::List, "the state directory")?;
-        if !self.closed.iter().all(|(number, _)| names.contains(&segment::name(*number))) {
+        let gone = |number| !names.contains(&segment::name(number));
+        if self.closed.iter().any(|(number, last)| *last > snapshot.evidence && gone(*number)) {
             // The directory was emptied: nobody shall look for evidence in segments that are gone.
             snapshot.evidence = snapshot.sequence;
         }
@@ -381,7 +402,7 @@ impl<R: Send + 'static> Committer<R> {
     }
 
     /// Takes a snapshot in a thread of its own, unless one is being taken.
-    fn begin_snapshot(&mut self, done: Option<Sender<Result<(), Trouble>>>) {
+    pub(super) fn begin_snapshot(&mut self, done: Option<Sender<Result<(), Trouble>>>) {
         if self.snapshot.is_some() || self.segment.is_none() {
             return;
         }
@@ -403,10 +424,16 @@ impl<R: Send + 'static> Committer<R> {
     }
 
     fn reap(&mut self, now: Mono) {
-        let Some(thread) = self.snapshot.take_if(|thread| thread.is_finished()) else { return };
-        match thread.join() {
+        if let Some(thread) = self.snapshot.take_if(|thread| thread.is_finished()) {
+            self.snapshot_ended(thread.join(), now);
+        }
+    }
+
+    fn snapshot_ended(&mut self, ended: std::thread::Result<Result<Vec<u64>, Trouble>>, now: Mono) {
+        match ended {
             Ok(Ok(removed)) => {
                 self.closed.retain(|(number, _)| !removed.contains(number));
+                self.kept = self.closed.len();
                 Figures::add(&self.shared.figures.snapshots, 1);
             }
             _ => self.snapshot_failed(now),
@@ -422,19 +449,27 @@ impl<R: Send + 'static> Committer<R> {
     /// The last words: everything on disk, and a seal behind it, so that nobody takes damage for a torn end.
     pub(super) fn finish(&mut self) {
         self.run.clear();
-        if let Err(trouble) = self.sync().and_then(|()| {
-            let (next, durable) = (self.next, self.durable);
-            match &mut self.segment {
-                Some(segment) if segment.end() > segment::HEADER as u64 => {
-                    segment.write(&mut self.run, next, durable)
+        if let Err(trouble) = self
+            .sync()
+            .and_then(|()| {
+                let (next, durable) = (self.next, self.durable);
+                match &mut self.segment {
+                    Some(segment) if segment.end() > segment::HEADER as u64 => {
+                        segment.write(&mut self.run, next, durable)
+                    }
+                    _ => Ok(()),
                 }
-                _ => Ok(()),
-            }
-        }).and_then(|()| self.sync()) {
+            })
+            .and_then(|()| self.sync())
+        {
             self.fail(trouble);
         }
+        self.await_snapshot();
+    }
+
+    pub(super) fn await_snapshot(&mut self) {
         if let Some(thread) = self.snapshot.take() {
-            let _ = thread.join();
+            self.snapshot_ended(thread.join(), clock::now().mono);
         }
     }
 }
@@ -454,7 +489,8 @@ pub(super) fn take_snapshot(
     for name in names.iter().filter(older) {
         disk.remove(name).at(Operation::Remove, name)?;
     }
-    let superfluous = closed.iter().filter(|(number, last)| *number < header.segment && *last <= header.covered());
+    let superfluous =
+        closed.iter().filter(|(number, last)| *number < header.segment && *last <= header.covered());
     let superfluous: Vec<u64> = superfluous.map(|(number, _)| *number).collect();
     for name in superfluous.iter().map(|number| segment::name(*number)).filter(|name| names.contains(name)) {
         disk.remove(&name).at(Operation::Remove, &name)?;

@@ -123,6 +123,7 @@ pub(super) fn read_all(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, Trouble> 
 
 /// Makes sure that `file` still has its name.
 pub(super) fn check_present(file: &dyn File, name: &str) -> Result<(), Trouble> {
-    let gone = || io::Error::new(io::ErrorKind::NotFound, "the file or its directory was removed or replaced");
+    let gone =
+        || io::Error::new(io::ErrorKind::NotFound, "the file or its directory was removed or replaced");
     file.is_present().and_then(|present| if present { Ok(()) } else { Err(gone()) }).at(Operation::Find, name)
 }

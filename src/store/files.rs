@@ -55,7 +55,8 @@ impl Disk for Files {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut owner = String::new();
                 let known = file.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
-                let by = if known { format!("process {}", owner.trim()) } else { "another process".to_owned() };
+                let by =
+                    if known { format!("process {}", owner.trim()) } else { "another process".to_owned() };
                 return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{by} is using it")));
             }
             Err(error) => return Err(error.into()),

@@ -117,8 +117,10 @@ pub struct Staged<R> {
 pub struct Batch<R> {
     /// Whether the marks are as durable as was asked for. If not, no answer leaves.
     pub outcome: Result<(), Trouble>,
+    /// How long the last sync took, if there was one since the batch before.
+    pub synced: Option<Duration>,
     /// The evidence with its sequence numbers; on a failure it must not reach the audit file.
-    pub evidence: Vec<(u64, Box<[u8]>)>,
+    pub evidence: Vec<Evidence>,
     /// What waited.
     pub releases: Vec<R>,
 }
@@ -135,15 +137,22 @@ pub enum Health {
     },
 }
 
+/// Takes marks one by one.
+pub type Sink<'s> = dyn FnMut(Mark) + 's;
+
 /// Hands everything in the tables to its argument; called by the snapshot thread while requests go on.
-pub type Walk = dyn Fn(&mut dyn FnMut(Mark)) + Send + Sync;
+pub type Walk = dyn Fn(&mut Sink<'_>) + Send + Sync;
+
+/// A line of evidence with its sequence.
+pub type Evidence = (u64, Box<[u8]>);
 
 /// The running journal; shared by all workers.
 pub struct Store<R> {
     queue: Sender<Message<R>>,
     shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
     /// Taken by whoever closes.
-    committer: Mutex<Option<JoinHandle<()>>>,
+    committer: Mutex<Option<JoinHandle<Health>>>,
 }
 
 /// What the committer and everybody else know together.
@@ -165,6 +174,14 @@ impl Shared {
         self.failed.store(false, Ordering::Release);
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+
+    fn health(&self) -> Health {
+        if !self.failed.load(Ordering::Acquire) {
+            return Health::Writing;
+        }
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone().map_or(Health::Writing, |why| Health::Failed { why })
+    }
 }
 
 impl<R: Send + 'static> Store<R> {
@@ -175,15 +192,16 @@ impl<R: Send + 'static> Store<R> {
     /// [`Error::Disk`] if the system gives no thread.
     pub fn start(
         opened: Opened,
-        walk: impl Fn(&mut dyn FnMut(Mark)) + Send + Sync + 'static,
+        walk: impl Fn(&mut Sink<'_>) + Send + Sync + 'static,
         on_batch: impl FnMut(Batch<R>) + Send + 'static,
     ) -> Result<Store<R>, Error> {
         let (queue, staged) = crossbeam_channel::bounded(opened.settings.queue);
         let shared = Arc::new(Shared::default());
         shared.evidence.store(opened.evidence, Ordering::Relaxed);
+        let disk = Arc::clone(&opened.disk);
         let committer = Committer::new(opened, Arc::clone(&shared), Arc::new(walk), Box::new(on_batch));
         let committer = spawn("journal", move || committer.serve(&staged))?;
-        Ok(Store { queue, shared, committer: Mutex::new(Some(committer)) })
+        Ok(Store { queue, shared, disk, committer: Mutex::new(Some(committer)) })
     }
 
     /// Hands over a decision, or gives it back when the queue is full or the disk has failed ([`Store::health`] tells
@@ -195,9 +213,10 @@ impl<R: Send + 'static> Store<R> {
         }
         match self.queue.try_send(Message::Staged(staged)) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(Message::Staged(staged)) | TrySendError::Disconnected(Message::Staged(staged))) => {
-                Err(staged)
-            }
+            Err(
+                TrySendError::Full(Message::Staged(staged))
+                | TrySendError::Disconnected(Message::Staged(staged)),
+            ) => Err(staged),
             // Only what was sent comes back.
             Err(_) => Ok(()),
         }
@@ -205,11 +224,7 @@ impl<R: Send + 'static> Store<R> {
 
     /// Whether the disk works.
     pub fn health(&self) -> Health {
-        if !self.shared.failed.load(Ordering::Acquire) {
-            return Health::Writing;
-        }
-        let why = self.shared.why.lock().unwrap_or_else(PoisonError::into_inner);
-        why.clone().map_or(Health::Writing, |why| Health::Failed { why })
+        self.shared.health()
     }
 
     /// How many entries wait for the committer.
@@ -227,6 +242,26 @@ impl<R: Send + 'static> Store<R> {
         self.shared.evidence.fetch_max(sequence, Ordering::AcqRel);
     }
 
+    /// Reads evidence back from the journal: after the first sequence, up to and with the second, which must have come
+    /// out of a batch. What is too much for one answer is left for the next. Reads files, so never called by a worker.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn evidence(&self, after: u64, upto: u64) -> Result<Vec<Evidence>, Error> {
+        const ENOUGH: usize = 4 * 1024 * 1024;
+        let (mut found, mut octets) = (Vec::new(), 0usize);
+        recovery::read(&*self.disk, after, &mut |item| {
+            if let recovery::Item::Evidence(sequence, evidence) = item
+                && sequence <= upto
+                && octets < ENOUGH
+            {
+                octets = octets.saturating_add(evidence.len());
+                found.push((sequence, evidence.into()));
+            }
+        })?;
+        Ok(found)
+    }
+
     /// Takes a snapshot now; the answer comes when it is durable. While one is being taken, or the disk has failed,
     /// the channel closes without an answer. May wait for room in the queue, so never called by a worker.
     pub fn snapshot(&self) -> Receiver<Result<(), Trouble>> {
@@ -235,14 +270,16 @@ impl<R: Send + 'static> Store<R> {
         answer
     }
 
-    /// Answers everything that was staged, makes it durable, and ends the committer. What is staged afterwards comes
-    /// back. Waits for the disk; a second call returns when the first is done.
-    pub fn close(&self) {
+    /// Answers everything that was staged, makes it durable, and ends the committer; says whether that went well. What
+    /// is staged afterwards comes back. Waits for the disk; a second call returns when the first is done.
+    pub fn close(&self) -> Health {
         let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = committer.take() {
             let _ = self.queue.send(Message::Close);
-            let _ = thread.join();
+            // One that panicked has failed, and its health says so.
+            return thread.join().unwrap_or_else(|_| self.health());
         }
+        self.health()
     }
 }
 

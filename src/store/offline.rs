@@ -253,12 +253,7 @@ impl Kept {
     }
 
     fn given_up(&self, damage: Vec<Damage>, now: Wall) -> GivenUp {
-        GivenUp {
-            damage,
-            marks: self.marks.len() as u64,
-            evidence: self.evidence.len(),
-            refuse: Some(now),
-        }
+        GivenUp { damage, marks: self.marks.len() as u64, evidence: self.evidence.len(), refuse: Some(now) }
     }
 }
 

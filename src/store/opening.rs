@@ -4,7 +4,7 @@ use super::disk::{At as _, Disk, Operation, read_all};
 use super::error::Error;
 use super::recovery::{self, Item, Reading, Torn};
 use super::segment::{self, Header, Segment};
-use super::{Files, Settings};
+use super::{Evidence, Files, Settings};
 use crate::clock::{self, Wall};
 use crate::state::Mark;
 use std::io;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Evidence that the audit file may not have, with its sequence, in order: write it before anything new.
-    pub evidence: Vec<(u64, Box<[u8]>)>,
+    pub evidence: Vec<Evidence>,
     /// The latest time that any code was judged at.
     pub highest: Option<Wall>,
     /// Marks up to this time may have been lost (a recovery or a restored backup): refuse every code of a step that
@@ -84,14 +84,15 @@ pub fn open_on(
     let snapshot = reading.snapshot.as_ref().map(|(_, header)| *header).unwrap_or_default();
     let mut closed: Vec<(u64, u64)> = reading.segments.iter().map(|seen| (seen.number, seen.last)).collect();
     // An empty last segment is begun again under its own number, or every restart would leave one behind.
-    if reading.segments.last().is_some_and(|seen| seen.is_empty) {
+    let empty = reading.segments.last().filter(|seen| seen.is_empty);
+    if empty.is_some() {
         closed.pop();
     }
-    let newest = closed.last().map_or(0, |(number, _)| *number).max(snapshot.segment.saturating_sub(1));
+    let newest = reading.segments.last().map_or(snapshot.segment, |seen| seen.number);
     let next = reading.last.max(snapshot.sequence).max(evidence_after).saturating_add(1);
     let header = Header {
-        number: newest.saturating_add(1),
-        previous: reading.last,
+        number: if empty.is_some() { newest } else { newest.saturating_add(1) },
+        previous: empty.map_or(reading.last, |seen| seen.previous),
         first: next,
         created: clock::now().wall.seconds(),
     };

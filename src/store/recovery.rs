@@ -57,6 +57,8 @@ pub struct Reading {
 pub struct Seen {
     /// Its number.
     pub number: u64,
+    /// The last sequence that counts before it.
+    pub previous: u64,
     /// The sequence of its last entry that counts.
     pub last: u64,
     /// Where its last run that counts ends.
@@ -140,7 +142,7 @@ impl Reader<'_, '_> {
                 None => Limit::End,
             };
             match limit {
-                Limit::Upto(last) if last <= snapshot.covered() => {
+                Limit::Upto(last) if last <= snapshot.covered() && number < snapshot.segment => {
                     self.reading.leftovers.push(segment::name(number));
                     self.reading.last = self.reading.last.max(last);
                 }
@@ -187,11 +189,11 @@ impl Reader<'_, '_> {
                     DamageKind::Checksum
                 };
                 self.damaged(&name, offset as u64, kind);
-            } else if !counts {
+            } else if !counts && matches!(limit, Limit::End) {
                 // The end of an interrupted write: whatever made it to the disk behind it was not answered either.
                 runs = runs.get(..behind).unwrap_or_default();
                 end = offset;
-                last = runs.iter().map(|run| run.last).fold(found.header.previous, u64::max);
+                last = runs.iter().map(|run| run.last).fold(found.header.first.saturating_sub(1), u64::max);
                 break;
             }
         }
@@ -209,11 +211,10 @@ impl Reader<'_, '_> {
                     self.damaged(&name, place.offset as u64, DamageKind::Content);
                     break;
                 };
-                if sequence > last {
-                    break;
-                }
+                // The marks count even of what nobody answered for: a code that is used up once too often does no
+                // harm, and with `relaxed` somebody may have got an answer before the disk failed.
                 entry.marks().for_each(|mark| self.mark(mark));
-                if !entry.evidence.is_empty() && sequence > self.after {
+                if !entry.evidence.is_empty() && sequence > self.after && sequence <= last {
                     (self.sink)(Item::Evidence(sequence, entry.evidence));
                 }
             }
@@ -222,6 +223,7 @@ impl Reader<'_, '_> {
         self.reading.last = self.reading.last.max(last);
         self.reading.segments.push(Seen {
             number,
+            previous: found.header.previous,
             last,
             end: end as u64,
             unproven: unproven as u64,

@@ -5,20 +5,19 @@
 //! then    runs, then zeros
 //! ```
 //!
-//! `previous` is the last sequence that counts in the segments before: what they hold beyond it was written to a disk
-//! that then failed, and nobody got an answer for it. Usually `first` is the next one.
+//! `previous` is the last sequence that is certain in the segments before: what they hold beyond it was written to a
+//! disk that then failed, and may be there or not. Usually `first` is the next one.
 
-use super::disk::{At as _, Disk, File, Operation, Trouble, check_present, read_all};
-use super::record::{Cursor, Run, RunBuilder};
 use super::FORMAT;
+use super::disk::{At as _, Disk, File, Operation, Trouble, check_present, read_all};
 use super::error::{DamageKind, Error};
+use super::record::{Cursor, Run, RunBuilder};
 use std::io::Read as _;
 use std::sync::Arc;
 
 /// Octets of a segment before its first run.
 pub const HEADER: usize = 48;
 const MAGIC: &[u8; 8] = b"SEKI-JNL";
-pub const BUILT: &str = "segment.new";
 
 /// What the header of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +49,8 @@ impl Header {
         let mut cursor = Cursor(bytes);
         let read = |cursor: &mut Cursor<'_>| {
             let (magic, version) = (cursor.array::<8>()?, cursor.u32()?);
-            let (number, previous, first, created) = (cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?);
+            let (number, previous, first, created) =
+                (cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?);
             (&magic == MAGIC).then_some((version, Header { number, previous, first, created }))
         };
         let (version, header) = read(&mut cursor).ok_or(None)?;
@@ -68,6 +68,11 @@ impl Header {
 /// The file name of a segment.
 pub fn name(number: u64) -> String {
     format!("journal-{number:016}")
+}
+
+/// The name of a file while it is being written. One for each, so that a power cut cannot mix up two of them.
+pub fn unfinished(name: &str) -> String {
+    format!("{name}.new")
 }
 
 /// The number in a segment's file name.
@@ -90,10 +95,10 @@ impl Segment {
     /// always stands for a whole header.
     pub fn create(disk: &Arc<dyn Disk>, header: Header, size: u64) -> Result<Segment, Trouble> {
         let name = name(header.number);
-        let file = disk.create(BUILT, size).at(Operation::Create, &name)?;
+        let file = disk.create(&unfinished(&name), size).at(Operation::Create, &name)?;
         file.write_at(0, &header.encode()).at(Operation::Write, &name)?;
         file.sync().at(Operation::Sync, &name)?;
-        disk.rename(BUILT, &name).at(Operation::Rename, &name)?;
+        disk.rename(&unfinished(&name), &name).at(Operation::Rename, &name)?;
         disk.sync_directory().at(Operation::SyncDirectory, &name)?;
         let file = disk.modify(&name).at(Operation::Create, &name)?;
         Ok(Segment { disk: Arc::clone(disk), file, name, number: header.number, end: HEADER as u64 })
@@ -150,7 +155,7 @@ pub struct Found {
     pub end: usize,
     /// Octets behind the last whole run that are not zero: the torn rest of a write, or damage.
     pub rest: usize,
-    /// The last sequence; `header.previous` if there is no entry.
+    /// The last sequence; the one before the first if there is no entry.
     pub last: u64,
 }
 
@@ -184,7 +189,8 @@ impl Found {
 
     fn search(header: Header, bytes: &[u8]) -> Found {
         let (mut runs, mut holes) = (Vec::new(), Vec::new());
-        let (mut offset, mut last, mut expected) = (HEADER, header.previous, header.first);
+        let (mut offset, mut expected) = (HEADER, header.first);
+        let mut last = header.first.saturating_sub(1);
         loop {
             let here = bytes.get(offset..).unwrap_or_default();
             if let Some(run) = Run::parse(here, header.number).filter(|run| run.first == expected) {

@@ -2,7 +2,7 @@
 //! synced, the same way for the same seed.
 
 use super::disk::{Disk, File, Operation};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +33,8 @@ struct State {
 struct Content {
     seen: Vec<u8>,
     durable: Vec<u8>,
+    /// Sectors that were written since they were last synced.
+    dirty: BTreeSet<usize>,
 }
 
 #[derive(Clone)]
@@ -97,7 +99,11 @@ impl Simulated {
                 apply(&mut names, change);
             }
         }
-        let files: Vec<Content> = old.files.into_iter().map(|file| settle(file, &mut dice)).collect();
+        let mut files = old.files;
+        for file in &mut files {
+            file.settle(|| dice.throw());
+            file.seen = file.durable.clone();
+        }
         Simulated(Arc::new(Mutex::new(State {
             files,
             durable_names: names.clone(),
@@ -149,22 +155,34 @@ impl Simulated {
     }
 }
 
-/// Which sectors of a file a power cut leaves.
-fn settle(file: Content, dice: &mut Dice) -> Content {
-    if file.seen == file.durable {
-        return file;
+impl Content {
+    fn write(&mut self, start: usize, bytes: &[u8]) -> io::Result<()> {
+        let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+        if self.seen.len() < end {
+            self.seen.resize(end, 0);
+        }
+        if let Some(place) = self.seen.get_mut(start..end) {
+            place.copy_from_slice(bytes);
+        }
+        self.dirty.extend(start / SECTOR..=end / SECTOR);
+        Ok(())
     }
-    let len = if dice.throw() { file.seen.len() } else { file.durable.len() };
-    let mut left = file.durable;
-    left.resize(len, 0);
-    for (sector, seen) in left.chunks_mut(SECTOR).zip(file.seen.chunks(SECTOR)) {
-        let kept = sector.len().min(seen.len());
-        let (Some(sector), Some(seen)) = (sector.get_mut(..kept), seen.get(..kept)) else { continue };
-        if sector != seen && dice.throw() {
-            sector.copy_from_slice(seen);
+
+    /// Puts dirty sectors on the disk, those that `choose` says.
+    fn settle(&mut self, mut choose: impl FnMut() -> bool) {
+        if self.durable.len() != self.seen.len() && choose() {
+            self.durable.resize(self.seen.len(), 0);
+        }
+        for sector in std::mem::take(&mut self.dirty) {
+            let start = sector.saturating_mul(SECTOR);
+            let end = start.saturating_add(SECTOR).min(self.seen.len()).min(self.durable.len());
+            if let (Some(place), Some(seen)) = (self.durable.get_mut(start..end), self.seen.get(start..end))
+                && choose()
+            {
+                place.copy_from_slice(seen);
+            }
         }
     }
-    Content { seen: left.clone(), durable: left }
 }
 
 fn apply(names: &mut BTreeMap<String, usize>, change: Change) {
@@ -218,7 +236,7 @@ impl Disk for Simulated {
         let mut state = self.begin(Operation::Create)?;
         let at = state.files.len();
         let size = usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        state.files.push(Content { seen: vec![0; size], durable: Vec::new() });
+        state.files.push(Content { seen: vec![0; size], ..Content::default() });
         state.change(Change::Create(name.to_owned(), at));
         drop(state);
         self.open(name)
@@ -264,15 +282,7 @@ struct Open {
 impl Open {
     fn put(&self, state: &mut State, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
-        let file = state.files.get_mut(self.at).ok_or(io::ErrorKind::NotFound)?;
-        if file.seen.len() < end {
-            file.seen.resize(end, 0);
-        }
-        if let Some(place) = file.seen.get_mut(start..end) {
-            place.copy_from_slice(bytes);
-        }
-        Ok(())
+        state.files.get_mut(self.at).ok_or(io::ErrorKind::NotFound)?.write(start, bytes)
     }
 }
 
@@ -290,15 +300,19 @@ impl File for Open {
     }
 
     fn sync(&self) -> io::Result<()> {
-        match self.disk.begin(Operation::Sync) {
-            Ok(mut state) => {
-                if let Some(file) = state.files.get_mut(self.at) {
-                    file.durable = file.seen.clone();
-                }
-                Ok(())
+        let result = self.disk.begin(Operation::Sync);
+        let (fault, mut state) = match result {
+            Ok(state) => (None, state),
+            Err(fault) => (Some(fault), self.disk.state()),
+        };
+        if let Some(file) = state.files.get_mut(self.at) {
+            match fault {
+                None => file.settle(|| true),
+                Some(Fault::Half(_)) => file.dirty.clear(),
+                Some(Fault::Error(_)) => {}
             }
-            Err(fault) => Err(fault.into()),
         }
+        fault.map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

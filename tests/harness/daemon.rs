@@ -147,9 +147,10 @@ impl Daemon {
     /// How often requests ended for this reason, over all clients.
     pub fn reason(&self, reason: &str) -> f64 {
         let wanted = format!("reason=\"{reason}\"");
-        let requests = self.metrics().into_iter().filter(|(name, _)| {
-            name.starts_with("sekisho_requests_total{") && name.contains(&wanted)
-        });
+        let requests = self
+            .metrics()
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("sekisho_requests_total{") && name.contains(&wanted));
         requests.map(|(_, value)| value).sum()
     }
 

@@ -16,6 +16,29 @@ pub mod code {
     pub const STATUS_SERVER: u8 = 12;
 }
 
+/// Types of attributes.
+pub mod kind {
+    pub const USER_NAME: u8 = 1;
+    pub const USER_PASSWORD: u8 = 2;
+    pub const CHAP_PASSWORD: u8 = 3;
+    pub const NAS_IP_ADDRESS: u8 = 4;
+    pub const NAS_PORT: u8 = 5;
+    pub const SERVICE_TYPE: u8 = 6;
+    pub const REPLY_MESSAGE: u8 = 18;
+    pub const STATE: u8 = 24;
+    pub const CLASS: u8 = 25;
+    pub const VENDOR_SPECIFIC: u8 = 26;
+    pub const SESSION_TIMEOUT: u8 = 27;
+    pub const CALLING_STATION_ID: u8 = 31;
+    pub const NAS_IDENTIFIER: u8 = 32;
+    pub const PROXY_STATE: u8 = 33;
+    pub const CHAP_CHALLENGE: u8 = 60;
+    pub const EAP_MESSAGE: u8 = 79;
+    pub const MESSAGE_AUTHENTICATOR: u8 = 80;
+    pub const NAS_PORT_ID: u8 = 87;
+    pub const NAS_IPV6_ADDRESS: u8 = 95;
+}
+
 /// One gateway with one socket.
 pub struct Gateway {
     pub socket: UdpSocket,
@@ -109,6 +132,26 @@ impl Gateway {
         assert!(self.socket.recv_from(&mut [0; 4096]).is_err(), "silence");
     }
 
+    /// An Access-Request with these attributes beside User-Name and User-Password, signed.
+    pub fn request_with(&self, user: &str, field: &[u8], attributes: &[(u8, Vec<u8>)]) -> Request {
+        let mut all = vec![(kind::USER_NAME, user.as_bytes().to_vec())];
+        all.extend_from_slice(attributes);
+        self.build(code::ACCESS_REQUEST, &all, Some(field), Signed::First)
+    }
+
+    /// The second step of a login: what a challenge asked for, with its State.
+    pub fn answer(&self, user: &str, code: &str, state: &[u8]) -> Request {
+        self.request_with(user, code.as_bytes(), &[(kind::STATE, state.to_vec())])
+    }
+
+    /// Nothing has arrived. For silence that a counter has already confirmed.
+    pub fn expect_nothing(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+        let arrived = self.socket.recv_from(&mut [0; 4096]);
+        self.socket.set_nonblocking(false).unwrap();
+        assert!(arrived.is_err(), "silence, and no {arrived:?}");
+    }
+
     pub fn send(&self, request: &Request) {
         self.socket.send_to(&request.octets, self.server).unwrap();
     }
@@ -126,9 +169,7 @@ impl Gateway {
             self.socket.set_read_timeout(Some(left)).unwrap();
             let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
             if buffer[1] == request.octets[1] {
-                let reply = Reply { octets: buffer[..length].to_vec(), from };
-                reply.check(request);
-                return Some(reply);
+                return Some(request.genuine(&buffer[..length], from));
             }
         }
     }
@@ -157,6 +198,8 @@ impl Gateway {
 pub enum Signed {
     First,
     Last,
+    /// Where the attributes have a Message-Authenticator of 16 octets; its value is filled in.
+    InPlace,
     No,
 }
 
@@ -221,6 +264,13 @@ fn hmac_md5(secret: &[u8], parts: &[&[u8]]) -> [u8; 16] {
 }
 
 impl Request {
+    /// Octets that came back: they must be a genuine reply to this request.
+    pub fn genuine(&self, octets: &[u8], from: SocketAddr) -> Reply {
+        let reply = Reply { octets: octets.to_vec(), from };
+        reply.check(self);
+        reply
+    }
+
     pub fn authenticator(&self) -> [u8; 16] {
         self.octets[4..20].try_into().unwrap()
     }

@@ -11,7 +11,7 @@ pub mod slapd;
 pub mod world;
 
 pub use daemon::Daemon;
-pub use gateway::{Gateway, Reply, Request, code};
+pub use gateway::{Gateway, Request};
 pub use world::{World, WorldBuilder};
 
 use std::process::Command;
@@ -70,7 +70,8 @@ pub fn at_step_begin(period: u64, needed: u64) {
     wait_for_long("a step with enough time left", || (unix_now() % period <= period - needed).then_some(()));
 }
 
-fn wait_for_long(what: &str, mut condition: impl FnMut() -> Option<()>) {
+/// As [`wait_for`], for what takes its time: at most 70 s.
+pub fn wait_for_long(what: &str, mut condition: impl FnMut() -> Option<()>) {
     let begun = Instant::now();
     while condition().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(70), "waited 70 s for: {what}");

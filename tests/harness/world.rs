@@ -1,9 +1,10 @@
 //! A small bank: slapd with a few users and tokens, the daemon, and its gateway.
 
 use super::daemon::{Daemon, write};
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Reply, Request};
 use super::slapd::{self, Slapd};
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -84,6 +85,8 @@ pub struct WorldBuilder {
     pub environment: Vec<(String, String)>,
     /// `listen` of `[radius]`.
     pub listen: String,
+    /// `network` of the gateway's `[[radius.client]]`.
+    pub network: &'static str,
     /// How slapd is set up; its LDIF comes after the people's.
     pub slapd: slapd::Options,
 }
@@ -91,10 +94,11 @@ pub struct WorldBuilder {
 impl Default for WorldBuilder {
     fn default() -> WorldBuilder {
         WorldBuilder {
+            // The schema that slapd's otp module brings allows one TOTP and one HOTP token a user.
             people: vec![
                 person("alice", &[(6, 30)]),
                 person("bob", &[(8, 60)]),
-                person("carol", &[(6, 30), (8, 60)]),
+                person("carol", &[(6, 0), (8, 60)]),
                 person("dave", &[]),
             ],
             radius: String::new(),
@@ -107,7 +111,8 @@ impl Default for WorldBuilder {
             more: String::new(),
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
-            slapd: slapd::Options { schema: vec![slapd::our_schema()], ..slapd::Options::default() },
+            network: r#"["127.0.0.0/8", "::1/128"]"#,
+            slapd: slapd::Options { schema: vec![our_schema()], ..slapd::Options::default() },
         }
     }
 }
@@ -116,15 +121,13 @@ impl Default for WorldBuilder {
 pub fn person(name: &'static str, tokens: &[(u32, u32)]) -> Person {
     let seed = |at: usize, digits: u32, period: u32| Seed {
         serial: format!("SN-{name}-{at}"),
-        secret_hex: name
-            .bytes()
-            .cycle()
-            .take(19)
-            .chain([u8::try_from(at).unwrap()])
-            .fold(String::new(), |mut hex, octet| {
+        secret_hex: name.bytes().cycle().take(19).chain([u8::try_from(at).unwrap()]).fold(
+            String::new(),
+            |mut hex, octet| {
                 write!(hex, "{octet:02x}").unwrap();
                 hex
-            }),
+            },
+        ),
         digits,
         period,
     };
@@ -132,17 +135,25 @@ pub fn person(name: &'static str, tokens: &[(u32, u32)]) -> Person {
     Person { name, tokens }
 }
 
+/// Our own auxiliary classes, in the form that slapd.conf includes.
+fn our_schema() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("conf/ldap/sekisho.schema")
+}
+
 /// A user and the user's tokens as LDIF.
 pub fn person_ldif(person: &Person) -> String {
     let dns: Vec<String> = person.tokens.iter().map(|token| slapd::token_dn(&token.serial)).collect();
-    let mut ldif = slapd::user_ldif(slapd::User { uid: person.name, password: PASSWORD.as_bytes(), tokens: &[] });
-    ldif.truncate(ldif.trim_end().len());
-    let (totp, hotp): (Vec<_>, Vec<_>) = person.tokens.iter().zip(&dns).partition(|(token, _)| token.period > 0);
+    let user = slapd::User { uid: person.name, password: PASSWORD.as_bytes(), tokens: &[] };
+    let mut ldif = slapd::user_ldif(user).trim_end().to_owned();
+    let (totp, hotp): (Vec<_>, Vec<_>) =
+        person.tokens.iter().zip(&dns).partition(|(token, _)| token.period > 0);
     for (class, attribute, tokens) in
         [("oathTOTPUser", "oathTOTPToken", totp), ("oathHOTPUser", "oathHOTPToken", hotp)]
     {
         if !tokens.is_empty() {
-            write!(ldif, "\nobjectClass: {class}").unwrap();
+            // slapadd wants the values of one attribute side by side.
+            let person = "objectClass: inetOrgPerson";
+            ldif = ldif.replace(person, &format!("{person}\nobjectClass: {class}"));
         }
         for (_, dn) in tokens {
             write!(ldif, "\n{attribute}: {dn}").unwrap();
@@ -185,29 +196,26 @@ fn params_ldif(people: &[Person]) -> String {
         }
         write!(
             ldif,
-            "dn: {}\nobjectClass: device\ncn: d{digits}p{period}\noathOTPLength: {digits}\n\
-             oathHMACAlgorithm: 1.2.840.113549.2.7\n",
+            "dn: {}\nobjectClass: device\nobjectClass: oath{kind}Params\ncn: d{digits}p{period}\n\
+             oathOTPLength: {digits}\noathHMACAlgorithm: 1.2.840.113549.2.7\n",
             params_dn(token),
+            kind = if token.period > 0 { "TOTP" } else { "HOTP" },
             digits = token.digits,
             period = token.period,
         )
         .unwrap();
         if token.period > 0 {
             let period = token.period;
-            write!(
-                ldif,
-                "objectClass: oathTOTPParams\noathTOTPTimeStepPeriod: {period}\noathTOTPTimeStepWindow: 1\n\n"
-            )
-            .unwrap();
+            write!(ldif, "oathTOTPTimeStepPeriod: {period}\noathTOTPTimeStepWindow: 1\n\n").unwrap();
         } else {
-            ldif.push_str("objectClass: oathHOTPParams\noathHOTPLookAhead: 3\n\n");
+            ldif.push_str("oathHOTPLookAhead: 3\n\n");
         }
     }
     ldif
 }
 
 impl World {
-    /// The usual bank: alice (6 digits, 30 s), bob (8 digits, 60 s), carol (both), dave (no token).
+    /// The usual bank: alice (6 digits, 30 s), bob (8 digits, 60 s), carol (6 digits by counter, 8 digits by time), dave (no token).
     pub fn open() -> World {
         WorldBuilder::default().open()
     }
@@ -227,6 +235,38 @@ impl World {
         how(std::mem::replace(&mut self.daemon, Daemon::nothing()));
         self.daemon = Daemon::start(&self.config);
         self.gateway = Gateway::new(self.daemon.radius[0], SECRET);
+    }
+
+    /// A gateway with this address, and the secret that goes with it.
+    pub fn gateway_at(&self, address: &str, secret: &str) -> Gateway {
+        let ip: IpAddr = address.parse().unwrap();
+        Gateway::from(SocketAddr::new(ip, 0), self.daemon.radius[0], secret)
+    }
+
+    /// Sends octets; nobody answers, and they are counted once for this reason.
+    pub fn expect_drop(&self, gateway: &Gateway, octets: &[u8], reason: &str) {
+        let before = self.daemon.reason(reason);
+        gateway.socket.send_to(octets, gateway.server).unwrap();
+        self.daemon.wait_for_reason(reason, before + 1.0);
+        gateway.expect_nothing();
+        assert_eq!(self.daemon.reason(reason), before + 1.0, "{reason}, once");
+    }
+
+    /// Asks; the user is refused, for this reason and no other.
+    pub fn expect_reject(&self, gateway: &Gateway, request: &Request, reason: &str) -> Reply {
+        let before = self.daemon.reason(reason);
+        let reply = gateway.ask(request);
+        assert!(reply.is_reject(), "a reject for {reason}, and no {}", reply.code());
+        self.daemon.wait_for_reason(reason, before + 1.0);
+        reply
+    }
+
+    /// Gives a user another password, in any octets.
+    pub fn set_password(&self, name: &str, password: &str) {
+        let (dn, password) = (slapd::user_dn(name), slapd::base64(password.as_bytes()));
+        self.slapd.change(&format!(
+            "dn: {dn}\nchangetype: modify\nreplace: userPassword\nuserPassword:: {password}\n"
+        ));
     }
 
     /// Another gateway on the same address and secret, with a port of its own.
@@ -255,7 +295,17 @@ impl WorldBuilder {
     /// The configuration as text, for stories that only read or break it.
     pub fn config(&self, slapd: &Slapd) -> String {
         let WorldBuilder {
-            radius, client, clients, service, ldap, bindings, durability, more, listen, ..
+            radius,
+            client,
+            clients,
+            service,
+            ldap,
+            bindings,
+            durability,
+            more,
+            listen,
+            network,
+            ..
         } = self;
         let (url, base, bind_dn) = (slapd.url(), slapd::BASE, slapd::SERVICE_DN);
         format!(
@@ -265,7 +315,7 @@ listen = {listen}
 
 [[radius.client]]
 name = "gateway"
-network = ["127.0.0.0/8", "::1/128"]
+network = {network}
 secret-file = "gateway.secret"
 service = "test"
 {client}

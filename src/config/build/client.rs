@@ -284,7 +284,7 @@ impl Table<'_> {
             return None;
         }
         let known = |example: &&str| example.as_bytes().eq_ignore_ascii_case(secret.expose());
-        if EXAMPLES.iter().any(|example| known(&example)) {
+        if EXAMPLES.iter().any(known) {
             report.refuse(&key, "the secret is an example that everybody knows", generate);
         } else if length < SECRET_MIN && !insecure {
             let why = format!("the secret has {length} octets, fewer than {SECRET_MIN}");
@@ -324,6 +324,7 @@ pub fn name_is_usable(name: &str, key: &Key, report: &mut Report<'_>) -> bool {
 fn is_loopback(network: &IpNet) -> bool {
     match network {
         IpNet::V4(network) => network.addr().is_loopback() && network.prefix_len() >= 8,
-        IpNet::V6(network) => network.addr().is_loopback() && network.prefix_len() == 128,
+        // Also one IPv4 address in its IPv6 form.
+        IpNet::V6(network) => network.addr().to_canonical().is_loopback() && network.prefix_len() == 128,
     }
 }

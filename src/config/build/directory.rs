@@ -39,10 +39,8 @@ pub struct Ldap {
 
 /// The embedded directory.
 pub struct Embedded {
-    /// The database.
-    pub file: PathBuf,
-    /// Opens sealed token secrets.
-    pub keyring: Arc<Keyring>,
+    /// Its folder.
+    pub folder: PathBuf,
 }
 
 /// Builds the directory that `kind` names; the other one's table is not looked at. `services` are what the profiles in
@@ -61,10 +59,8 @@ pub fn directory(
         }
         file::DirectoryKind::Embedded => {
             let (at, written) = (at.name("embedded"), written.embedded.as_ref()?);
-            let file = written.file.as_ref().map(|file| report.path(&at.name("file"), file));
-            let keyring =
-                keyring(&at, written.seal_key_file.as_ref(), written.seal_key_credential.as_ref(), report);
-            Some(Directory::Embedded(Embedded { file: file?, keyring: keyring? }))
+            let folder = report.path(&at.name("folder"), written.folder.as_ref()?);
+            Some(Directory::Embedded(Embedded { folder }))
         }
     }
 }

@@ -10,6 +10,7 @@ pub use report::Report;
 
 use super::file;
 use super::problem::Key;
+use crate::audit;
 use crate::policy::{Clients, Profile};
 use crate::store;
 use std::net::SocketAddr;
@@ -36,7 +37,7 @@ pub struct Settings {
     /// The operator's socket.
     pub admin: Admin,
     /// The evidence.
-    pub audit: Audit,
+    pub audit: audit::Settings,
     /// The log.
     pub log: Log,
 }
@@ -52,8 +53,6 @@ pub struct Radius {
     pub attributes_max: usize,
     /// The most requests in flight: 16 to 65536.
     pub in_flight_max: usize,
-    /// The failures of one end-user address within a minute after which it is refused: 5 to 10000.
-    pub source_failures_max: u32,
     /// Threads that judge, 1 to 256; `None` for as many as processors.
     pub workers: Option<usize>,
 }
@@ -70,15 +69,6 @@ pub struct Http {
 pub struct Admin {
     /// The socket.
     pub socket: PathBuf,
-}
-
-/// `[audit]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// The file.
-    pub file: PathBuf,
-    /// What happens when it cannot be written.
-    pub on_failure: file::OnFailure,
 }
 
 /// `[log]`.
@@ -100,7 +90,7 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
         None => Vec::new(),
     };
     let directory = directory::directory(root.directory.as_ref()?, &in_use, report);
-    let (state, audit, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
+    let (state, evidence, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
     let settings = Settings {
         state: store::Settings {
             durability: match state.durability? {
@@ -114,9 +104,12 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
         admin: Admin {
             socket: report.path(&Key::of(&["admin", "socket"]), root.admin.as_ref()?.socket.as_ref()?),
         },
-        audit: Audit {
-            file: report.path(&Key::of(&["audit", "file"]), audit.file.as_ref()?),
-            on_failure: audit.on_failure?,
+        audit: audit::Settings {
+            file: report.path(&Key::of(&["audit", "file"]), evidence.file.as_ref()?),
+            on_failure: match evidence.on_failure? {
+                file::OnFailure::Stop => audit::OnFailure::Stop,
+                file::OnFailure::Alarm => audit::OnFailure::Alarm,
+            },
         },
         log: Log { format: log.format?, level: log.level? },
         radius,
@@ -152,12 +145,6 @@ fn radius(written: &file::Radius, report: &mut Report<'_>) -> Radius {
         ),
         attributes_max: report.number(&at.name("attributes-max"), written.attributes_max, 16..=2038),
         in_flight_max: report.number(&at.name("in-flight-max"), written.in_flight_max, 16..=65_536),
-        source_failures_max: u32::try_from(report.number(
-            &at.name("source-failures-max"),
-            written.source_failures_max,
-            5..=10_000,
-        ))
-        .unwrap_or(u32::MAX),
         workers: written.workers.map(|workers| report.number(&at.name("workers"), Some(workers), 1..=256)),
     }
 }

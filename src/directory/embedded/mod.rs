@@ -5,9 +5,11 @@
 
 mod passwords;
 mod records;
+mod store;
 
 use self::passwords::Passwords;
 use self::records::{Record, TokenRecord, UserRecord};
+use self::store::{Change, Changing, NAMES, Store, TOKENS, USERS};
 use super::seal::{KeyFileProblem, Keyring, NONCE, Refused};
 use super::{Directory, Found, PasswordAnswer, ServerStatus, Unavailable};
 use crate::clock::{Mono, Wall, now};
@@ -17,7 +19,7 @@ use crate::secret::{PASSWORD_MAX, Secret};
 use crate::state::Bindings;
 use crate::tokens::{Account, AccountStanding, LoginCode, Role, TOKENS_MAX, Tokens, User};
 use futures_util::future::BoxFuture;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::ReadableTable;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -34,16 +36,9 @@ pub const STORE_FILE: &str = "directory.redb";
 /// The file beside it with the key that seals the tokens' secrets.
 pub const KEY_FILE: &str = "seal.key";
 
-/// Users and tokens by identity, and who has a name or a serial number.
-const USERS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("users-1");
-const TOKENS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("tokens-1");
-const NAMES: TableDefinition<&str, [u8; 16]> = TableDefinition::new("names-1");
-const SERIALS: TableDefinition<&str, [u8; 16]> = TableDefinition::new("serials-1");
-
 /// The directory in one file. One process at a time can have it open.
 pub struct Embedded {
-    file: PathBuf,
-    store: Database,
+    store: Store,
     keyring: Keyring,
     passwords: Passwords,
     bindings: Arc<Bindings>,
@@ -173,15 +168,9 @@ impl Embedded {
             write_key(folder).map_err(|source| EmbeddedProblem::File { file: key_file.clone(), source })?;
         }
         let keyring = Keyring::load(&[&key_file])?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let opened =
-            options.open(&file).map_err(|source| EmbeddedProblem::File { file: file.clone(), source })?;
-        let store = Database::builder().create_file(opened).map_err(|error| store_problem(&file, error))?;
+        let store = Store::open(&file)?;
         let passwords = Passwords::new(hashes_at_once)?;
-        let embedded = Embedded { file, store, keyring, passwords, bindings, changing: Mutex::new(()) };
-        // An empty change makes the tables, so that reading never finds them missing.
-        embedded.change(|_| Ok(()))?;
+        let embedded = Embedded { store, keyring, passwords, bindings, changing: Mutex::new(()) };
         for record in embedded.all_users()? {
             embedded.show(&record)?;
         }
@@ -200,7 +189,7 @@ impl Embedded {
 
     /// Confirms the table of users at this moment, if the store can be read.
     pub fn confirm(&self) {
-        if self.store.begin_read().is_ok() {
+        if self.store.trouble().is_none() {
             self.bindings.confirm(now().mono);
         }
     }
@@ -272,9 +261,7 @@ impl Embedded {
     pub fn add_token(&self, user: &str, token: NewToken) -> Result<EntryId, EmbeddedProblem> {
         check_secret(token.secret.expose())?;
         let key = folded(user)?;
-        if folded(&token.serial)?.is_empty() {
-            return Err(EmbeddedProblem::Name);
-        }
+        folded(&token.serial)?;
         let id = new_id()?;
         let sealed = self.keyring.seal(&token.serial, &token.secret, random::<NONCE>()?)?;
         self.change(|tables| {
@@ -347,39 +334,13 @@ impl Embedded {
         work: impl FnOnce(&mut Changing<'_>) -> Result<(), Change>,
     ) -> Result<(), EmbeddedProblem> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (changed, gone) = self.write(work).map_err(|problem| match problem {
-            Change::Refused(problem) => problem,
-            Change::Record => EmbeddedProblem::Record(self.file.clone()),
-            Change::Store(error) => store_problem(&self.file, error),
-        })?;
+        let (changed, gone) = self.store.change(work)?;
         for record in &changed {
             self.show(record)?;
         }
         gone.into_iter().for_each(|id| self.bindings.remove(id));
         self.bindings.confirm(now().mono);
         Ok(())
-    }
-
-    fn write(
-        &self,
-        work: impl FnOnce(&mut Changing<'_>) -> Result<(), Change>,
-    ) -> Result<(Vec<UserRecord>, Vec<EntryId>), Change> {
-        let transaction = self.store.begin_write()?;
-        let outcome = {
-            let mut tables = Changing {
-                users: transaction.open_table(USERS)?,
-                tokens: transaction.open_table(TOKENS)?,
-                names: transaction.open_table(NAMES)?,
-                serials: transaction.open_table(SERIALS)?,
-                changed: Vec::new(),
-                gone: Vec::new(),
-            };
-            // Dropping the transaction on an error undoes it.
-            work(&mut tables)?;
-            (tables.changed, tables.gone)
-        };
-        transaction.commit()?;
-        Ok(outcome)
     }
 
     /// Puts a user as recorded into the table that the pipeline reads.
@@ -390,7 +351,7 @@ impl Embedded {
     }
 
     fn assemble(&self, record: &UserRecord) -> Result<User, EmbeddedProblem> {
-        let tokens = self.read(|store| {
+        let tokens = self.store.read(|store| {
             let table = store.open_table(TOKENS)?;
             let mut tokens = Vec::with_capacity(record.tokens.len());
             for id in &record.tokens {
@@ -413,7 +374,7 @@ impl Embedded {
     }
 
     fn all_users(&self) -> Result<Vec<UserRecord>, EmbeddedProblem> {
-        self.read(|store| {
+        self.store.read(|store| {
             let mut users = Vec::new();
             for stored in store.open_table(USERS)?.iter()? {
                 users.push(UserRecord::parse(stored?.1.value())?);
@@ -423,27 +384,16 @@ impl Embedded {
     }
 
     fn user_by_id(&self, id: EntryId) -> Result<Option<UserRecord>, EmbeddedProblem> {
-        self.read(|store| {
+        self.store.read(|store| {
             let stored = store.open_table(USERS)?.get(id.octets())?;
             stored.map(|stored| UserRecord::parse(stored.value())).transpose()
         })
     }
 
-    fn read<T>(
-        &self,
-        work: impl FnOnce(&redb::ReadTransaction) -> Result<T, Change>,
-    ) -> Result<T, EmbeddedProblem> {
-        let read = self.store.begin_read().map_err(Change::from).and_then(|store| work(&store));
-        read.map_err(|problem| match problem {
-            Change::Refused(problem) => problem,
-            Change::Record => EmbeddedProblem::Record(self.file.clone()),
-            Change::Store(error) => store_problem(&self.file, error),
-        })
-    }
-
     fn find_now(&self, name: &UserName) -> Result<Found, EmbeddedProblem> {
         let Some(key) = name.text().and_then(|name| folded(name).ok()) else { return Ok(Found::Nobody) };
-        let id = self.read(|store| Ok(store.open_table(NAMES)?.get(key.as_str())?.map(|id| id.value())))?;
+        let id =
+            self.store.read(|store| Ok(store.open_table(NAMES)?.get(key.as_str())?.map(|id| id.value())))?;
         let Some(record) = id.map(|id| self.user_by_id(EntryId::new(id))).transpose()?.flatten() else {
             return Ok(Found::Nobody);
         };
@@ -485,76 +435,9 @@ impl Directory for Embedded {
     }
 
     fn servers(&self) -> Vec<ServerStatus> {
-        let trouble = self.store.begin_read().err().map(|error| error.to_string());
-        vec![ServerStatus { server: self.file.display().to_string(), up: trouble.is_none(), trouble }]
+        let trouble = self.store.trouble();
+        vec![ServerStatus { server: self.store.file().display().to_string(), up: trouble.is_none(), trouble }]
     }
-}
-
-/// The tables inside one change.
-struct Changing<'t> {
-    users: redb::Table<'t, [u8; 16], &'static [u8]>,
-    tokens: redb::Table<'t, [u8; 16], &'static [u8]>,
-    names: redb::Table<'t, &'static str, [u8; 16]>,
-    serials: redb::Table<'t, &'static str, [u8; 16]>,
-    changed: Vec<UserRecord>,
-    gone: Vec<EntryId>,
-}
-
-impl Changing<'_> {
-    fn user(&self, folded: &str) -> Result<UserRecord, Change> {
-        let id = self.names.get(folded)?.ok_or(Change::Refused(EmbeddedProblem::UserUnknown))?.value();
-        self.user_by_id(EntryId::new(id))
-    }
-
-    fn user_by_id(&self, id: EntryId) -> Result<UserRecord, Change> {
-        let stored = self.users.get(id.octets())?.ok_or(Change::Refused(EmbeddedProblem::UserUnknown))?;
-        UserRecord::parse(stored.value())
-    }
-
-    fn token(&self, serial: &str) -> Result<(EntryId, TokenRecord), Change> {
-        let unknown = || Change::Refused(EmbeddedProblem::TokenUnknown);
-        let id = EntryId::new(self.serials.get(serial)?.ok_or_else(unknown)?.value());
-        let stored = self.tokens.get(id.octets())?.ok_or_else(unknown)?;
-        Ok((id, TokenRecord::parse(stored.value())?))
-    }
-
-    fn tokens_of(&self, user: &UserRecord) -> Result<Vec<(EntryId, TokenRecord)>, Change> {
-        let mut tokens = Vec::new();
-        for id in &user.tokens {
-            if let Some(stored) = self.tokens.get(id.octets())? {
-                tokens.push((*id, TokenRecord::parse(stored.value())?));
-            }
-        }
-        Ok(tokens)
-    }
-
-    fn put_user(&mut self, record: &UserRecord) -> Result<(), Change> {
-        self.users.insert(record.id.octets(), record.text()?.as_slice())?;
-        self.changed.push(record.clone());
-        Ok(())
-    }
-
-    fn put_token(&mut self, id: EntryId, record: &TokenRecord) -> Result<(), Change> {
-        self.tokens.insert(id.octets(), record.text()?.as_slice())?;
-        Ok(())
-    }
-}
-
-/// Why a change came to nothing.
-enum Change {
-    Refused(EmbeddedProblem),
-    Record,
-    Store(redb::Error),
-}
-
-impl<E: Into<redb::Error>> From<E> for Change {
-    fn from(error: E) -> Change {
-        Change::Store(error.into())
-    }
-}
-
-fn store_problem(file: &Path, error: impl Into<redb::Error>) -> EmbeddedProblem {
-    EmbeddedProblem::Store { file: file.into(), source: Box::new(error.into()) }
 }
 
 fn standing(record: &UserRecord) -> AccountStanding {

@@ -1,6 +1,7 @@
 //! What stands in the file: one JSON text for each user and token.
 
-use super::{Change, NewToken, NewUser};
+use super::store::Change;
+use super::{NewToken, NewUser};
 use crate::clock::Wall;
 use crate::directory::seal::Keyring;
 use crate::identity::{EntryId, TokenSerial};

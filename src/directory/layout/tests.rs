@@ -473,7 +473,8 @@ fn contract_role_and_choice_come_from_our_own_classes() {
 fn ldap_24_ldap_25_what_every_directory_says_about_an_account() {
     use Reason::{AccountDisabled, AccountExpired, AccountLocked};
     const NOW: u64 = 1_787_304_600; // 20260821093000Z
-    let cases: &[(&[(&'static str, &[&str])], Option<Reason>)] = &[
+    type Case = (&'static [(&'static str, &'static [&'static str])], Option<Reason>);
+    let cases: &[Case] = &[
         (&[], None),
         (&[("pwdAccountLockedTime", &["000001010000Z"])], Some(AccountLocked)),
         (&[("pwdAccountLockedTime", &["00000101000000Z"])], Some(AccountLocked)),

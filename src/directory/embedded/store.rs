@@ -1,0 +1,159 @@
+//! The file itself: tables, whole changes, consistent reading.
+
+use super::EmbeddedProblem;
+use super::records::{Record, TokenRecord, UserRecord};
+use crate::identity::EntryId;
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Users and tokens by identity, and who has a name or a serial number.
+pub(super) const USERS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("users-1");
+pub(super) const TOKENS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("tokens-1");
+pub(super) const NAMES: TableDefinition<&str, [u8; 16]> = TableDefinition::new("names-1");
+pub(super) const SERIALS: TableDefinition<&str, [u8; 16]> = TableDefinition::new("serials-1");
+
+/// The open file.
+pub(super) struct Store {
+    file: PathBuf,
+    database: Database,
+}
+
+impl Store {
+    /// Opens the file, or makes an empty one that only its owner can read.
+    pub(super) fn open(file: &Path) -> Result<Store, EmbeddedProblem> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let opened =
+            options.open(file).map_err(|source| EmbeddedProblem::File { file: file.into(), source })?;
+        let database = Database::builder().create_file(opened);
+        let database = database.map_err(|error| Change::from(error).problem(file))?;
+        let store = Store { file: file.into(), database };
+        // An empty change makes the tables, so that reading never finds them missing.
+        store.change(|_| Ok(()))?;
+        Ok(store)
+    }
+
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Why the file cannot be read now, if so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.database.begin_read().err().map(|error| error.to_string())
+    }
+
+    /// One change, on disk whole or not at all; the users it changed and those it removed.
+    pub(super) fn change(
+        &self,
+        work: impl FnOnce(&mut Changing<'_>) -> Result<(), Change>,
+    ) -> Result<(Vec<UserRecord>, Vec<EntryId>), EmbeddedProblem> {
+        self.write(work).map_err(|change| change.problem(&self.file))
+    }
+
+    /// Reads as of one moment.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, Change>,
+    ) -> Result<T, EmbeddedProblem> {
+        let read =
+            self.database.begin_read().map_err(Change::from).and_then(|transaction| work(&transaction));
+        read.map_err(|change| change.problem(&self.file))
+    }
+
+    fn write(
+        &self,
+        work: impl FnOnce(&mut Changing<'_>) -> Result<(), Change>,
+    ) -> Result<(Vec<UserRecord>, Vec<EntryId>), Change> {
+        let transaction = self.database.begin_write()?;
+        let outcome = {
+            let mut tables = Changing {
+                users: transaction.open_table(USERS)?,
+                tokens: transaction.open_table(TOKENS)?,
+                names: transaction.open_table(NAMES)?,
+                serials: transaction.open_table(SERIALS)?,
+                changed: Vec::new(),
+                gone: Vec::new(),
+            };
+            // Dropping the transaction on an error undoes it.
+            work(&mut tables)?;
+            (tables.changed, tables.gone)
+        };
+        transaction.commit()?;
+        Ok(outcome)
+    }
+}
+
+/// The tables inside one change.
+pub(super) struct Changing<'t> {
+    pub(super) users: redb::Table<'t, [u8; 16], &'static [u8]>,
+    pub(super) tokens: redb::Table<'t, [u8; 16], &'static [u8]>,
+    pub(super) names: redb::Table<'t, &'static str, [u8; 16]>,
+    pub(super) serials: redb::Table<'t, &'static str, [u8; 16]>,
+    changed: Vec<UserRecord>,
+    pub(super) gone: Vec<EntryId>,
+}
+
+impl Changing<'_> {
+    pub(super) fn user(&self, folded: &str) -> Result<UserRecord, Change> {
+        let id = self.names.get(folded)?.ok_or(Change::Refused(EmbeddedProblem::UserUnknown))?.value();
+        self.user_by_id(EntryId::new(id))
+    }
+
+    pub(super) fn user_by_id(&self, id: EntryId) -> Result<UserRecord, Change> {
+        let stored = self.users.get(id.octets())?.ok_or(Change::Refused(EmbeddedProblem::UserUnknown))?;
+        UserRecord::parse(stored.value())
+    }
+
+    pub(super) fn token(&self, serial: &str) -> Result<(EntryId, TokenRecord), Change> {
+        let unknown = || Change::Refused(EmbeddedProblem::TokenUnknown);
+        let id = EntryId::new(self.serials.get(serial)?.ok_or_else(unknown)?.value());
+        let stored = self.tokens.get(id.octets())?.ok_or_else(unknown)?;
+        Ok((id, TokenRecord::parse(stored.value())?))
+    }
+
+    pub(super) fn tokens_of(&self, user: &UserRecord) -> Result<Vec<(EntryId, TokenRecord)>, Change> {
+        let mut tokens = Vec::new();
+        for id in &user.tokens {
+            if let Some(stored) = self.tokens.get(id.octets())? {
+                tokens.push((*id, TokenRecord::parse(stored.value())?));
+            }
+        }
+        Ok(tokens)
+    }
+
+    pub(super) fn put_user(&mut self, record: &UserRecord) -> Result<(), Change> {
+        self.users.insert(record.id.octets(), record.text()?.as_slice())?;
+        self.changed.push(record.clone());
+        Ok(())
+    }
+
+    pub(super) fn put_token(&mut self, id: EntryId, record: &TokenRecord) -> Result<(), Change> {
+        self.tokens.insert(id.octets(), record.text()?.as_slice())?;
+        Ok(())
+    }
+}
+
+/// Why a change came to nothing.
+pub(super) enum Change {
+    Refused(EmbeddedProblem),
+    Record,
+    Store(redb::Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for Change {
+    fn from(error: E) -> Change {
+        Change::Store(error.into())
+    }
+}
+
+impl Change {
+    fn problem(self, file: &Path) -> EmbeddedProblem {
+        match self {
+            Change::Refused(problem) => problem,
+            Change::Record => EmbeddedProblem::Record(file.into()),
+            Change::Store(error) => EmbeddedProblem::Store { file: file.into(), source: Box::new(error) },
+        }
+    }
+}
