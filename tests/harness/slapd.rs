@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "every test takes what it needs; a harness that cannot work must fail the test"
 )]
 
