@@ -76,8 +76,6 @@ tables! {
         attributes_max: u64,
         /// The most requests in flight, of all clients together.
         in_flight_max: u64,
-        /// The failures of one end-user address within a minute after which it is refused for a while.
-        source_failures_max: u64,
         /// Threads that judge; as many as processors, if not given.
         workers: u64,
     }

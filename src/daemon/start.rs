@@ -145,10 +145,10 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         durable.refuse_until(until);
     }
     let time_guard = Arc::new(TimeGuard::new(now, recovered.highest));
-    let walked = Arc::clone(&durable);
+    let (walked, guard) = (Arc::clone(&durable), Arc::clone(&time_guard));
     let store = Store::start(
         opened,
-        move |sink| walked.each_mark(clock::now().wall, sink),
+        move |sink| walked.each_mark(guard.believed(clock::now().mono), sink),
         move |batch| release.batch(batch),
     )?;
 

@@ -88,6 +88,13 @@ impl Drive {
     /// Removes what has run out; called about once a second.
     pub fn keep_house(&self, now: Moment) {
         self.pipeline.tables().passing.sweep(now);
+        // What did not fit into memory while the audit file could not be written is still in the journal.
+        if let Some((after, upto)) = self.audit.left()
+            && let Ok(evidence) = self.store.evidence(after, upto)
+        {
+            // If it fails again, the next turn tries again; the trouble is in the file's own health.
+            let _ = self.audit.catch_up(&evidence);
+        }
         // Evidence that the audit file holds for good need not be kept in the journal. Trouble is in its own health.
         if let Ok(sequence) = self.audit.sync() {
             self.store.evidence_durable(sequence);
@@ -181,7 +188,10 @@ impl Release {
 
     /// One run of the journal is durable, or failed: writes its evidence, then lets its replies go.
     pub fn batch(&mut self, batch: Batch<Leaving>) {
-        let Batch { outcome, evidence, releases } = batch;
+        let Batch { outcome, synced, evidence, releases } = batch;
+        if let Some(took) = synced {
+            self.metrics.journal_sync.observe(took.as_secs_f64());
+        }
         let written =
             outcome.is_ok() && (self.audit.append(&evidence).is_ok() || !self.audit.stops_service());
         for leaving in releases {

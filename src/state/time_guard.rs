@@ -10,7 +10,7 @@
 //! A clock that runs ahead would move each accepted step into the future and lock its user out once the clock is
 //! right again; a clock that runs behind would only find used steps. In both cases another node should answer.
 
-use crate::clock::{Moment, Wall};
+use crate::clock::{Moment, Mono, Wall};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -95,6 +95,15 @@ impl TimeGuard {
         }
     }
 
+    /// The time as it is believed now, whatever the wall clock says.
+    pub fn believed(&self, mono: Mono) -> Wall {
+        let milliseconds = i64::try_from(mono.nanos() / 1_000_000)
+            .unwrap_or(i64::MAX)
+            .saturating_add(self.offset.load(Ordering::Relaxed));
+        let milliseconds = u64::try_from(milliseconds).unwrap_or(0);
+        Wall::from_seconds(milliseconds / 1000).plus(Duration::from_millis(milliseconds % 1000))
+    }
+
     /// Whether codes are not judged now.
     pub fn is_guarded(&self) -> bool {
         self.guarded.load(Ordering::Relaxed)
@@ -124,7 +133,6 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Mono;
 
     fn at(wall: u64, mono_seconds: u64) -> Moment {
         Moment::at(wall, Mono::default().plus(Duration::from_secs(mono_seconds)))
@@ -143,6 +151,7 @@ mod tests {
         let guard = TimeGuard::new(at(1000, 0), None);
         assert_eq!(guard.look(at(1000 + 86_400, 1)), Look::Jumped(86_399_000));
         assert!(guard.is_guarded());
+        assert_eq!(guard.believed(at(0, 2).mono), Wall::from_seconds(1002));
         assert_eq!(guard.look(at(1001 + 86_400, 2)), Look::Guarded);
         assert_eq!(guard.look(at(1003, 3)), Look::Recovered);
         assert_eq!(guard.look(at(1003 - 120, 3)), Look::Jumped(-120_000));

@@ -13,7 +13,8 @@ use super::opening::Opened;
 use super::record::RunBuilder;
 use super::segment::{self, Header, Segment};
 use super::{
-    Batch, Durability, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn,
+    Batch, Durability, Evidence, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot,
+    spawn,
 };
 use crate::clock::{self, Mono};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -31,6 +32,10 @@ const RUN_OCTETS: usize = 1024 * 1024;
 const SEGMENTS_MAX: usize = 64;
 
 /// What comes through the queue.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are entries, and a box would cost each an allocation"
+)]
 pub(super) enum Message<R> {
     Staged(Staged<R>),
     Snapshot(Sender<Result<(), Trouble>>),
@@ -56,16 +61,20 @@ pub(super) struct Committer<R> {
     durable: u64,
     /// Segments that are not written any more, each with its last sequence.
     closed: Vec<(u64, u64)>,
+    /// How many of them the last snapshot had to keep, because the audit file was behind.
+    kept: usize,
     /// Octets of journal since the last snapshot.
     grown: u64,
     refuse: u64,
 
     run: RunBuilder,
-    evidence: Vec<(u64, Box<[u8]>)>,
+    evidence: Vec<Evidence>,
     releases: Vec<R>,
 
     /// When the oldest write was made that is not synced yet (`relaxed`).
     unsynced: Option<Mono>,
+    /// How long the last sync took, until the next batch tells it.
+    synced: Option<Duration>,
     /// When a failed disk is tried next, or an idle one is looked at.
     look: Mono,
     /// No automatic snapshot before this time: the last one failed.
@@ -96,12 +105,14 @@ impl<R: Send + 'static> Committer<R> {
             written,
             durable: written,
             closed: opened.closed,
+            kept: 0,
             grown: opened.grown,
             refuse: opened.refuse,
             run,
             evidence: Vec::new(),
             releases: Vec::new(),
             unsynced: None,
+            synced: None,
             look: Mono::default(),
             not_before: Mono::default(),
             snapshot: None,
@@ -226,7 +237,8 @@ impl<R: Send + 'static> Committer<R> {
         let evidence = std::mem::take(&mut self.evidence);
         let releases = std::mem::take(&mut self.releases);
         if !releases.is_empty() {
-            (self.on_batch)(Batch { outcome, evidence, releases });
+            let synced = self.synced.take();
+            (self.on_batch)(Batch { outcome, synced, evidence, releases });
         }
     }
 
@@ -287,7 +299,8 @@ impl<R: Send + 'static> Committer<R> {
         let Some(segment) = &self.segment else { return Ok(()) };
         let before = clock::now().mono;
         segment.sync()?;
-        self.shared.figures.synced(clock::now().mono.since(before));
+        self.synced = Some(clock::now().mono.since(before));
+        Figures::add(&self.shared.figures.syncs, 1);
         self.durable = self.written;
         self.unsynced = None;
         Ok(())
@@ -327,7 +340,8 @@ impl<R: Send + 'static> Committer<R> {
             }
         }
         self.reap(now);
-        let due = self.grown >= self.settings.snapshot_every || self.closed.len() >= SEGMENTS_MAX;
+        let due = self.grown >= self.settings.snapshot_every
+            || self.closed.len() >= self.kept.saturating_add(SEGMENTS_MAX);
         if due && now >= self.not_before {
             self.begin_snapshot(None);
         }
@@ -419,6 +433,7 @@ impl<R: Send + 'static> Committer<R> {
         match ended {
             Ok(Ok(removed)) => {
                 self.closed.retain(|(number, _)| !removed.contains(number));
+                self.kept = self.closed.len();
                 Figures::add(&self.shared.figures.snapshots, 1);
             }
             _ => self.snapshot_failed(now),

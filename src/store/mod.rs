@@ -117,8 +117,10 @@ pub struct Staged<R> {
 pub struct Batch<R> {
     /// Whether the marks are as durable as was asked for. If not, no answer leaves.
     pub outcome: Result<(), Trouble>,
+    /// How long the last sync took, if there was one since the batch before.
+    pub synced: Option<Duration>,
     /// The evidence with its sequence numbers; on a failure it must not reach the audit file.
-    pub evidence: Vec<(u64, Box<[u8]>)>,
+    pub evidence: Vec<Evidence>,
     /// What waited.
     pub releases: Vec<R>,
 }
@@ -135,8 +137,14 @@ pub enum Health {
     },
 }
 
+/// Takes marks one by one.
+pub type Sink<'s> = dyn FnMut(Mark) + 's;
+
 /// Hands everything in the tables to its argument; called by the snapshot thread while requests go on.
-pub type Walk = dyn Fn(&mut dyn FnMut(Mark)) + Send + Sync;
+pub type Walk = dyn Fn(&mut Sink<'_>) + Send + Sync;
+
+/// A line of evidence with its sequence.
+pub type Evidence = (u64, Box<[u8]>);
 
 /// The running journal; shared by all workers.
 pub struct Store<R> {
@@ -184,7 +192,7 @@ impl<R: Send + 'static> Store<R> {
     /// [`Error::Disk`] if the system gives no thread.
     pub fn start(
         opened: Opened,
-        walk: impl Fn(&mut dyn FnMut(Mark)) + Send + Sync + 'static,
+        walk: impl Fn(&mut Sink<'_>) + Send + Sync + 'static,
         on_batch: impl FnMut(Batch<R>) + Send + 'static,
     ) -> Result<Store<R>, Error> {
         let (queue, staged) = crossbeam_channel::bounded(opened.settings.queue);
@@ -239,7 +247,7 @@ impl<R: Send + 'static> Store<R> {
     ///
     /// # Errors
     /// The disk.
-    pub fn evidence(&self, after: u64, upto: u64) -> Result<Vec<(u64, Box<[u8]>)>, Error> {
+    pub fn evidence(&self, after: u64, upto: u64) -> Result<Vec<Evidence>, Error> {
         const ENOUGH: usize = 4 * 1024 * 1024;
         let (mut found, mut octets) = (Vec::new(), 0usize);
         recovery::read(&*self.disk, after, &mut |item| {

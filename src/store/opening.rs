@@ -4,7 +4,7 @@ use super::disk::{At as _, Disk, Operation, read_all};
 use super::error::Error;
 use super::recovery::{self, Item, Reading, Torn};
 use super::segment::{self, Header, Segment};
-use super::{Files, Settings};
+use super::{Evidence, Files, Settings};
 use crate::clock::{self, Wall};
 use crate::state::Mark;
 use std::io;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Evidence that the audit file may not have, with its sequence, in order: write it before anything new.
-    pub evidence: Vec<(u64, Box<[u8]>)>,
+    pub evidence: Vec<Evidence>,
     /// The latest time that any code was judged at.
     pub highest: Option<Wall>,
     /// Marks up to this time may have been lost (a recovery or a restored backup): refuse every code of a step that

@@ -8,11 +8,11 @@
 //! A snapshot holds at least what all entries up to `sequence` said; marks are absolute, so it does not matter that
 //! the tables go on changing while it is taken.
 
-use super::FORMAT;
 use super::disk::{At as _, Disk, File, Operation, Trouble};
 use super::error::{Damage, DamageKind, Error};
 use super::record::{Cursor, put_mark};
 use super::segment::unfinished;
+use super::{FORMAT, Sink};
 use crate::state::Mark;
 use std::io::Read;
 
@@ -90,7 +90,7 @@ pub fn sequence(name: &str) -> Option<u64> {
 }
 
 /// Writes a snapshot of what `walk` hands out; when this returns, it is durable under its name.
-pub fn write(disk: &dyn Disk, header: Header, walk: &dyn Fn(&mut dyn FnMut(Mark))) -> Result<u64, Trouble> {
+pub fn write(disk: &dyn Disk, header: Header, walk: &dyn Fn(&mut Sink<'_>)) -> Result<u64, Trouble> {
     let name = name(header.sequence);
     let file = disk.create(&unfinished(&name), 0).at(Operation::Create, &name)?;
     let mut writer = Writer { file: &*file, name: &name, end: 0, block: Vec::new(), marks: 0, failed: None };
@@ -171,7 +171,7 @@ pub fn header(disk: &dyn Disk, name: &str) -> Result<Result<Header, DamageKind>,
 
 /// Hands out the marks of a snapshot; returns how many, and the first damage. Blocks behind a damaged one are still
 /// handed out where they can be found.
-pub fn read(disk: &dyn Disk, name: &str, sink: &mut dyn FnMut(Mark)) -> Result<(u64, Option<Damage>), Error> {
+pub fn read(disk: &dyn Disk, name: &str, sink: &mut Sink<'_>) -> Result<(u64, Option<Damage>), Error> {
     let mut file = std::io::BufReader::with_capacity(BLOCK, disk.read(name).at(Operation::Read, name)?);
     let mut header = [0u8; HEADER];
     let mut damage: Option<Damage> = None;

@@ -13,8 +13,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::mpsc;
 
-type Evidence = (u64, Box<[u8]>);
-
 /// What the daemon would remember, and what it promised.
 #[derive(Default)]
 struct World {
@@ -75,7 +73,7 @@ impl Life {
         drop(state);
         let shared = Arc::new(Shared::default());
         let (walked, told) = (Arc::clone(world), Arc::clone(world));
-        let walk = move |sink: &mut dyn FnMut(Mark)| {
+        let walk = move |sink: &mut Sink<'_>| {
             walked.lock().unwrap().tables.values().for_each(|mark| sink(Mark::Token(*mark)));
         };
         let on_batch = move |batch: Batch<TokenMark>| {
@@ -357,6 +355,20 @@ fn damage_in_the_middle_stops_the_start_and_recovery_names_what_it_gives_up() {
         assert_eq!(recovered.refuse, Some(Wall::from_seconds(1001)));
         assert!(damaged.names().unwrap().iter().any(|name| name.starts_with("damaged-1000-journal-")));
     }
+}
+
+#[test]
+fn start_empty_gives_up_everything_even_what_it_cannot_read() {
+    let (_, disk, name, _) = three_runs();
+    disk.tamper(&name, |bytes| bytes[8..12].copy_from_slice(&7u32.to_le_bytes()));
+    let on: Arc<dyn Disk> = Arc::new(disk.clone());
+    let recover = |mode| offline::recover_on(&on, Path::new("x"), mode, 6, Wall::from_seconds(1000));
+    assert!(matches!(recover(offline::Mode::DropDamaged), Err(Error::Version { .. })));
+    recover(offline::Mode::StartEmpty).unwrap();
+    assert_eq!(recover(offline::Mode::DropDamaged).unwrap().refuse, None, "whole: nothing to recover");
+    let (opened, recovered) = open_on(on, settings(Durability::Sync), 6, |_| {}).unwrap();
+    assert_eq!((recovered.marks, recovered.refuse), (0, Some(Wall::from_seconds(1001))));
+    assert!(opened.next > 7 && disk.names().unwrap().contains(&format!("damaged-1000-{name}")));
 }
 
 #[test]

@@ -53,8 +53,6 @@ pub struct Radius {
     pub attributes_max: usize,
     /// The most requests in flight: 16 to 65536.
     pub in_flight_max: usize,
-    /// The failures of one end-user address within a minute after which it is refused: 5 to 10000.
-    pub source_failures_max: u32,
     /// Threads that judge, 1 to 256; `None` for as many as processors.
     pub workers: Option<usize>,
 }
@@ -147,12 +145,6 @@ fn radius(written: &file::Radius, report: &mut Report<'_>) -> Radius {
         ),
         attributes_max: report.number(&at.name("attributes-max"), written.attributes_max, 16..=2038),
         in_flight_max: report.number(&at.name("in-flight-max"), written.in_flight_max, 16..=65_536),
-        source_failures_max: u32::try_from(report.number(
-            &at.name("source-failures-max"),
-            written.source_failures_max,
-            5..=10_000,
-        ))
-        .unwrap_or(u32::MAX),
         workers: written.workers.map(|workers| report.number(&at.name("workers"), Some(workers), 1..=256)),
     }
 }
