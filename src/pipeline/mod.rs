@@ -379,6 +379,8 @@ impl Pipeline {
         };
         // Borrowed by the decision; given back to the case once there is one.
         let first_step = case.first_step.take();
+        // The answer to a challenge is a guess of a code, whatever it looks like (CHL-08).
+        case.guessed_code = first_step.is_some();
         let pasts: ArrayVec<_, TOKENS_MAX> =
             tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {
