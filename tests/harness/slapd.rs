@@ -186,6 +186,37 @@ impl Slapd {
         succeeded("slapadd", &slapadd.output().expect("slapadd is missing: install slapd"));
     }
 
+    /// Changes entries with slapmodify while it is not running: LDIF with changetypes.
+    pub fn change_offline(&self, ldif: &str) {
+        assert!(self.child.is_none(), "slapmodify needs a stopped slapd");
+        let (file, conf) =
+            (self.directory.path().join("change.ldif"), self.directory.path().join("slapd.conf"));
+        std::fs::write(&file, ldif).unwrap();
+        let mut slapmodify = Command::new("/usr/sbin/slapmodify");
+        slapmodify.arg("-f").arg(conf).arg("-b").arg(BASE).arg("-l").arg(file);
+        succeeded("slapmodify", &slapmodify.output().expect("slapmodify is missing: install slapd"));
+    }
+
+    /// Everything in it as LDIF with its identities, as slapcat writes it: a replica loads this.
+    pub fn dump(&self) -> String {
+        let mut slapcat = Command::new("/usr/sbin/slapcat");
+        slapcat.arg("-f").arg(self.directory.path().join("slapd.conf")).arg("-b").arg(BASE);
+        let output = slapcat.output().expect("slapcat is missing: install slapd");
+        succeeded("slapcat", &output);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A slapd with the same entries and identities as this one.
+    pub fn replica(&self, options: &Options) -> Slapd {
+        let mut replica = Slapd::start(options);
+        replica.stop();
+        std::fs::remove_dir_all(replica.directory.path().join("db")).unwrap();
+        std::fs::create_dir(replica.directory.path().join("db")).unwrap();
+        replica.load(&self.dump());
+        replica.run();
+        replica
+    }
+
     /// Changes entries as the administrator: LDIF with changetypes; entries without one are added.
     pub fn change(&self, ldif: &str) {
         succeeded("ldapmodify", &self.try_change(ldif));
