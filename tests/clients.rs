@@ -174,7 +174,7 @@ fn two_secrets_are_good_while_one_takes_the_place_of_the_other() {
     write(world.directory.path(), "gateway.secret", SECOND);
     world.restart(Daemon::stop);
     let moved = world.gateway_at("127.0.0.1", SECOND);
-    assert!(moved.login("carol", &world.token("carol", 0).field(0)).is_accept());
+    assert!(moved.login("carol", &world.token("carol", 1).field(0)).is_accept());
     let request = world.gateway.request("carol", b"whatever");
     world.expect_drop(&world.gateway, &request.octets, "message-authenticator-bad");
 }

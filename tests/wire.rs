@@ -289,7 +289,8 @@ fn rad_14_the_message_authenticator_may_stand_anywhere() {
     let name = |name: &str| (kind::USER_NAME, name.as_bytes().to_vec());
     let signature = (kind::MESSAGE_AUTHENTICATOR, vec![0; 16]);
     let port = (kind::NAS_PORT, vec![0, 0, 0, 1]);
-    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.token(name, 0).field(0));
+    let [alice, bob, carol] =
+        [("alice", 0), ("bob", 0), ("carol", 1)].map(|(name, at)| world.token(name, at).field(0));
     let asks = [
         (vec![name("alice"), port.clone()], alice, Signed::First),
         (vec![name("bob"), signature, port.clone()], bob, Signed::InPlace),

@@ -186,6 +186,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // Of a story that failed, everything is worth knowing.
+        if std::thread::panicking() && self.child.is_some() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
         if let Some(child) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();
