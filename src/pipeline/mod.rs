@@ -313,16 +313,16 @@ impl Pipeline {
         credential: Credential<'_>,
     ) -> Result<Step, Reason> {
         let client = Arc::clone(&case.client);
-        let Some((operation, requirement)) = client.profile.operation(&request.packet) else {
-            return Ok(self.reject(case, Refusal::free(Reason::OperationUnknown)));
-        };
-        case.operation = Some(operation.clone());
-        case.requirement = requirement;
         case.calling_station = credential.calling_station.and_then(UserName::new);
         let user_name = client.user_name.apply(credential.user_name);
         let user = self.names.hash_one(user_name.octets());
         case.user_name = Some(user_name);
         case.field = Some(credential.password);
+        let Some((operation, requirement)) = client.profile.operation(&request.packet) else {
+            return Ok(self.reject(case, Refusal::free(Reason::OperationUnknown)));
+        };
+        case.operation = Some(operation.clone());
+        case.requirement = requirement;
 
         match self.tables.time_guard.look(case.at) {
             Look::Trusted => {}
