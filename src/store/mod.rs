@@ -170,14 +170,6 @@ impl Shared {
         self.failed.store(true, Ordering::Release);
     }
 
-    fn health(&self) -> Health {
-        if !self.failed.load(Ordering::Acquire) {
-            return Health::Writing;
-        }
-        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        why.clone().map_or(Health::Writing, |why| Health::Failed { why })
-    }
-
     fn heal(&self) {
         self.failed.store(false, Ordering::Release);
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = None;
