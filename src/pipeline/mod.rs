@@ -265,7 +265,8 @@ impl Pipeline {
         if request.kind == Kind::StatusServer {
             return self.answer_status_server(client, &served.counters, arrival, &to);
         }
-        let place = self.tables.admission.enter(served.slot).map_err(|refused| match refused {
+        let most = usize::try_from(client.in_flight_max).unwrap_or(usize::MAX);
+        let place = self.tables.admission.enter(served.slot, most).map_err(|refused| match refused {
             admission::Refused::Share => Reason::ClientShare,
             admission::Refused::Full => Reason::Overload,
         })?;
