@@ -11,10 +11,8 @@ fn the_document_names_every_metric_and_no_other() {
     let _client = metrics.client(&ClientName::new("gateway")).unwrap();
     metrics.directory_up("ldaps://ldap1.example.jp").unwrap().set(1);
     let text = metrics.text().unwrap();
-    let exported: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_whitespace().next())
-        .collect();
+    let exported: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_whitespace().next()).collect();
     assert!(exported.len() > 20, "{exported:?}");
 
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
