@@ -1,3 +1,274 @@
-//! The whole daemon under load over loopback.
+//! The whole daemon under load over loopback, beside the floor and, where it is installed, FreeRADIUS.
+//!
+//! ```text
+//! cargo bench --bench load                      the floor and the daemon, 64 in flight
+//! cargo bench --bench load -- --compare         everything that docs/performance.md promises, in one table
+//! cargo bench --bench load -- --rate 15000      so many a second, whatever comes back
+//! ```
+//!
+//! The figure to compare is processor time per answer: it survives other people's load. Every reply is checked. Runs of
+//! one group are taken in alternated order and the median is printed; a difference below 15 % is none.
 
-fn main() {}
+#![allow(clippy::disallowed_methods, reason = "this is a clock")]
+
+#[path = "load/daemon.rs"]
+mod daemon;
+#[path = "load/floor.rs"]
+mod floor;
+#[path = "load/freeradius.rs"]
+mod freeradius;
+#[path = "load/generator.rs"]
+mod generator;
+#[path = "load/histogram.rs"]
+mod histogram;
+#[path = "load/options.rs"]
+mod options;
+#[path = "load/processes.rs"]
+mod processes;
+#[path = "load/report.rs"]
+mod report;
+#[path = "load/requests.rs"]
+mod requests;
+#[path = "load/slapd.rs"]
+mod slapd;
+
+use daemon::{Daemon, Setting};
+use freeradius::FreeRadius;
+use generator::{Edge, Generator, Pace};
+use options::{Options, Wanted};
+use processes::{Process, Processors, cpu_time, machine_time, resident};
+use report::{Figures, Row};
+use requests::{Codes, PERIOD};
+use slapd::Slapd;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Floor,
+    Daemon {
+        durability: &'static str,
+        password: &'static str,
+    },
+    /// Threads; 0 is its single-threaded mode.
+    FreeRadius {
+        threads: u32,
+    },
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    group: &'static str,
+    subject: Subject,
+    pace: Pace,
+    on: Processors,
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == floor::ARGUMENT) {
+        floor::serve();
+    }
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("{problem}\n{}", options::USAGE);
+            std::process::exit(64);
+        }
+    };
+    let cases = cases(&options);
+    let slapd = cases
+        .iter()
+        .any(|case| matches!(case.subject, Subject::Daemon { .. }))
+        .then(|| Slapd::start(options.users, options.on));
+    if options.on == Processors::First {
+        processes::stay_on_second();
+    }
+    let mut rows: Vec<Row> = cases.iter().map(|case| Row::new(case.group, label(case))).collect();
+    let mut groups: Vec<&str> = cases.iter().map(|case| case.group).collect();
+    groups.dedup();
+    for group in groups {
+        let members: Vec<usize> = (0..cases.len()).filter(|&at| cases[at].group == group).collect();
+        let mut peak = 0.0_f64;
+        for round in 0..options.rounds {
+            // There and back again, so that nobody is always first.
+            let order: Vec<usize> =
+                if round % 2 == 0 { members.clone() } else { members.iter().rev().copied().collect() };
+            for at in order {
+                let mut case = cases[at];
+                if let (Pace::Open { rate }, true) = (&mut case.pace, group == OVERLOAD) {
+                    *rate = if peak > 0.0 { (5.0 * peak).min(options.rate_max) } else { *rate };
+                }
+                let figures = run(&case, slapd.as_ref(), &options);
+                if matches!(case.pace, Pace::Closed { .. }) && matches!(case.subject, Subject::Daemon { .. })
+                {
+                    peak = peak.max(figures.rate);
+                }
+                eprintln!("{}", rows[at].one(&figures));
+                rows[at].add(figures);
+            }
+        }
+    }
+    println!("{}", report::table(&rows, &options));
+}
+
+const OVERLOAD: &str = "overload";
+
+/// What is run, in the order of the table.
+fn cases(options: &Options) -> Vec<Case> {
+    let on = options.on;
+    let daemon = |durability| Subject::Daemon { durability, password: options.password };
+    let case = |group, subject, pace| Case { group, subject, pace, on };
+    let peers = freeradius::is_installed();
+    let pace = match options.rate {
+        Some(rate) => Pace::Open { rate },
+        None => Pace::Closed { in_flight: options.in_flight },
+    };
+    if options.wanted == Wanted::One {
+        let durabilities = options.durability.map_or(vec!["memory", "sync"], |one| vec![one]);
+        let mut all = vec![case("one", Subject::Floor, pace)];
+        all.extend(durabilities.into_iter().map(|durability| case("one", daemon(durability), pace)));
+        if options.peers && peers {
+            all.push(case("one", Subject::FreeRadius { threads: 0 }, pace));
+            all.push(case("one", Subject::FreeRadius { threads: 2 }, pace));
+        }
+        return all;
+    }
+    let fast = |durability| Subject::Daemon { durability, password: "none" };
+    let bind = |durability| Subject::Daemon { durability, password: "directory" };
+    let closed = |in_flight| Pace::Closed { in_flight };
+    let half = Pace::Open { rate: 15_000.0 };
+    let mut all = vec![
+        case("64 in flight", Subject::Floor, closed(64)),
+        case("64 in flight", fast("memory"), closed(64)),
+        case("64 in flight", fast("relaxed"), closed(64)),
+        case("64 in flight", fast("sync"), closed(64)),
+        case("1 in flight", Subject::Floor, closed(1)),
+        case("1 in flight", fast("memory"), closed(1)),
+        case("15,000/s", Subject::Floor, half),
+        case("15,000/s", fast("memory"), half),
+        case("15,000/s", fast("sync"), half),
+        case("one bind each, 64 in flight", bind("memory"), closed(64)),
+        case("one bind each, 1 in flight", bind("memory"), closed(1)),
+        case(OVERLOAD, fast("memory"), closed(64)),
+        case(OVERLOAD, fast("memory"), Pace::Open { rate: options.rate_max }),
+    ];
+    if peers {
+        let radius = |threads| Subject::FreeRadius { threads };
+        all.insert(9, case("15,000/s", radius(0), half));
+        all.insert(6, case("1 in flight", radius(0), closed(1)));
+        all.insert(4, case("64 in flight", radius(2), closed(64)));
+        all.insert(4, case("64 in flight", radius(0), closed(64)));
+    }
+    all
+}
+
+fn label(case: &Case) -> String {
+    let subject = match case.subject {
+        Subject::Floor => "floor".to_owned(),
+        Subject::Daemon { durability, password: "none" } => format!("sekisho, {durability}"),
+        Subject::Daemon { durability, .. } => format!("sekisho, {durability}, bind"),
+        Subject::FreeRadius { threads: 0 } => "FreeRADIUS + rlm_totp, -s".to_owned(),
+        Subject::FreeRadius { threads } => format!("FreeRADIUS + rlm_totp, {threads} threads"),
+    };
+    match (case.group, case.pace) {
+        (OVERLOAD, Pace::Open { .. }) => format!("{subject}, 5 × its peak"),
+        (OVERLOAD, Pace::Closed { .. }) => format!("{subject}, its peak"),
+        _ => subject,
+    }
+}
+
+/// One run of one subject, from its start to its end.
+fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
+    let mut start = Duration::ZERO;
+    let (process, address): (Process, SocketAddr);
+    let _held: Box<dyn std::any::Any>;
+    let mut codes = Codes::Window;
+    let mut users = options.users;
+    let mut beside = None;
+    match case.subject {
+        Subject::Floor => {
+            (process, address) = floor::start(case.on);
+            _held = Box::new(());
+        }
+        Subject::Daemon { durability, password } => {
+            let slapd = slapd.expect("slapd runs");
+            let daemon = Daemon::start(slapd, Setting { durability, password, on: case.on });
+            start = daemon.start;
+            beside = (password != "none").then(|| slapd.process.pid());
+            (process, address, _held) = (daemon.process, daemon.radius, Box::new(daemon.folder));
+        }
+        Subject::FreeRadius { threads } => {
+            // Its users file is read in memory, and codes may be used again: fewer users do.
+            users = users.min(100_000);
+            codes = Codes::Current;
+            let radius = FreeRadius::start(users, threads, case.on);
+            (process, address, _held) = (radius.process, radius.radius, Box::new(radius.folder));
+        }
+    }
+    let ports = match case.pace {
+        // Every request needs an identifier of its own until it is answered or lost.
+        Pace::Open { .. } => 64,
+        Pace::Closed { in_flight } => in_flight.div_ceil(16).max(1),
+    };
+    let wanted = match case.pace {
+        Pace::Open { rate } => (rate * options.seconds).ceil() as usize,
+        Pace::Closed { in_flight: 1 } => (50_000.0 * options.seconds) as usize,
+        Pace::Closed { .. } => (options.rate_max * options.seconds) as usize,
+    };
+    let count = wanted.min(requests::most(users, codes)).min(options.requests_max);
+    let step = step_with_room(options.seconds + count as f64 * 6e-6 + 1.0);
+    let requests = requests::make(count, users, ports, step, codes);
+    wait_for_step(step);
+    let pid = process.pid();
+    let (cpu, beside_cpu, machine) =
+        (Cell::new(Duration::ZERO), Cell::new(Duration::ZERO), Cell::new(Duration::ZERO));
+    let measured = |edge: Edge| {
+        let minus = |before: &Cell<Duration>, now: Duration| {
+            before.set(if edge == Edge::Begin { now } else { now.saturating_sub(before.get()) });
+        };
+        minus(&cpu, cpu_time(pid));
+        minus(&beside_cpu, beside.map_or(Duration::ZERO, cpu_time));
+        minus(&machine, machine_time().saturating_sub(cpu_time(std::process::id())));
+    };
+    let done = Generator::new(address, ports).run(&requests, case.pace, options.seconds, measured);
+    let per_answer = |time: Duration| time.as_secs_f64() * 1e6 / done.answered.max(1) as f64;
+    let lasted = done.lasted.as_secs_f64().max(1e-9);
+    let foreign = machine.get().as_secs_f64() - cpu.get().as_secs_f64() - beside_cpu.get().as_secs_f64();
+    Figures {
+        rate: done.answered as f64 / lasted,
+        p50: done.latency.quantile(0.5),
+        p99: done.latency.quantile(0.99),
+        p999: done.latency.quantile(0.999),
+        cpu: per_answer(cpu.get()),
+        beside: per_answer(beside_cpu.get()),
+        resident: resident(pid),
+        start,
+        foreign: foreign / lasted,
+        accepted: done.accepted,
+        refused: done.refused,
+        forged: done.forged,
+        lost: done.lost,
+    }
+}
+
+/// A step in which there is room for a run of so many seconds after it was prepared.
+fn step_with_room(seconds: f64) -> u64 {
+    let now = now();
+    let left = PERIOD as f64 - now % PERIOD as f64;
+    let step = (now / PERIOD as f64) as u64;
+    if left > seconds { step } else { step + 1 }
+}
+
+fn wait_for_step(step: u64) {
+    let begin = (step * PERIOD) as f64 + 0.05;
+    if begin > now() {
+        std::thread::sleep(Duration::from_secs_f64(begin - now()));
+    }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}

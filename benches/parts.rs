@@ -65,7 +65,7 @@ fn judgement(criterion: &mut Criterion) {
     group.finish();
 
     let (user, profile) = (user(0), Profile::new(ServiceName::new("bench")));
-    let field = field();
+    let (field, pasts) = (field(), [Past::default()]);
     criterion.bench_function("decide: one token", |b| {
         b.iter(|| {
             let decision = decide(&Facts {
@@ -73,7 +73,7 @@ fn judgement(criterion: &mut Criterion) {
                 requirement: Requirement::Required,
                 user: black_box(&user),
                 lockout: Lockout::default(),
-                pasts: &[Past::default()],
+                pasts: &pasts,
                 field: field.as_bytes(),
                 stage: Stage::First,
                 now: NOW,

@@ -51,12 +51,17 @@ for field in fields:
     request[80] = [bytes(16)]
     octets = request.RequestPacket()
     request[80] = [hmac.new(secret.encode(), octets, hashlib.md5).digest()]
+    verify, received = request.VerifyReply, []
+    def keep(reply, octets=None, **others):
+        received.append(octets)
+        return verify(reply, octets, **others)
+    request.VerifyReply = keep
     try:
         reply = client.SendPacket(request)
     except Timeout:
         print("silence")
         break
-    raw = bytearray(reply.raw_packet)
+    raw = bytearray(received[-1])
     assert raw[20:22] == bytes([80, 18]), "Message-Authenticator comes first"
     signature = bytes(raw[22:38])
     raw[4:20], raw[22:38] = request.authenticator, bytes(16)

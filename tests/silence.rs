@@ -122,7 +122,7 @@ fn rad_50_no_reject_leaves_before_its_time() {
         ask("dave", "whatever"),
         ask("alice", &alice.field(0)),
         ask("bob", &format!("{PASSWORD}{}", world.token("bob", 0).wrong_code())),
-        ask("carol", &format!("wrong{}", world.token("carol", 0).code(0))),
+        ask("carol", &format!("wrong{}", world.token("carol", 1).code(0))),
         gateway.build(code::ACCESS_REQUEST, &[], Some(b"whatever"), Signed::First),
         gateway.build(code::ACCESS_REQUEST, &[(kind::USER_NAME, b"bob".to_vec())], None, Signed::First),
     ];

@@ -95,7 +95,7 @@ fn rad_45_too_many_probes_are_silence() {
 
 #[test]
 fn rad_46_a_probe_is_silence_while_the_directory_is_stale_and_so_is_a_login() {
-    let ldap = "max-stale = \"2s\"\n".into();
+    let ldap = "max-stale = \"10s\"\n".into();
     let mut world = WorldBuilder { ldap, ..WorldBuilder::default() }.open();
     assert!(world.gateway.ask(&probe(&world.gateway)).is_accept());
     world.slapd.kill();

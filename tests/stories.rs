@@ -1,12 +1,21 @@
 //! The daemon as its users see it: every file tells one story with the built binary, a real directory and a real
 //! gateway. Names of tests carry the ids of the requirements they show.
 
+mod audit;
 mod challenge;
 mod clients;
+mod codes;
+mod directory_down;
 mod flood;
 mod harness;
 mod independent;
+mod ldap;
+mod lockout;
 mod login;
+mod operate;
+mod operations;
+mod passwords;
+mod replay;
 mod retransmission;
 mod signature;
 mod silence;

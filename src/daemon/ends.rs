@@ -134,8 +134,7 @@ fn end(mut running: Running, watchdog: Option<std::thread::JoinHandle<()>>) -> E
         let _ = watchdog.join();
     }
     let _ = std::fs::remove_file(&running.admin_socket);
-    running.drive.store().close();
-    let healthy = running.drive.store().health() == Health::Writing;
+    let healthy = running.drive.store().close() == Health::Writing;
     drop(running.drive);
     if let Some(hold) = Arc::into_inner(running.hold) {
         hold.finish(Duration::ZERO);

@@ -230,17 +230,14 @@ pub fn hold(outbound: Outbound, metrics: Arc<Metrics>, capacity: usize) -> std::
     Hold::start(capacity, move |outgoing| send(&outbound, &metrics, outgoing))
 }
 
-/// The one exit: what is counted here is what happened.
+/// The one exit: what is counted here is what happens. It is counted first, so that who has the reply finds it counted.
 fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing) {
-    let reason = if outgoing.reply.is_none() {
-        outgoing.reason
-    } else if let Some((to, octets)) = outgoing.leave(clock::now().mono) {
-        outbound.send(&to, octets);
-        outgoing.reason
-    } else {
-        Reason::Superseded
-    };
-    record(metrics, &outgoing, reason);
+    let leaves = outgoing.leave(clock::now().mono).is_some();
+    let silent = outgoing.reply.is_none();
+    record(metrics, &outgoing, if leaves || silent { outgoing.reason } else { Reason::Superseded });
+    if let Some((to, octets)) = outgoing.reply.as_ref().filter(|_| leaves) {
+        outbound.send(to, octets);
+    }
 }
 
 fn record(metrics: &Metrics, outgoing: &Outgoing, reason: Reason) {

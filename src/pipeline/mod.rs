@@ -257,6 +257,9 @@ impl Pipeline {
         let packet = Packet::parse_request(arrival.octets, settings.attributes_max)?;
         let pinned = if self.tables.durable.pins.is_pinned(source) { Pinned::Yes } else { Pinned::No };
         let request = Request::receive(packet, &client.secrets, &client.signature, pinned)?;
+        if let Signature::Verified(which) = request.signature {
+            served.counters.secret.at(secret_used(which)).inc();
+        }
         let to = ReplyTo::new(&request)?;
         if request.kind == Kind::StatusServer {
             return self.answer_status_server(client, &served.counters, arrival, &to);
@@ -285,9 +288,8 @@ impl Pipeline {
             Seen::Full => return Err(Reason::TableFull),
         }
         let mut case = Case::new(id, client, served, to, arrival, key, place, self.tables.clone());
-        if let Signature::Verified(which) = request.signature {
+        if let Signature::Verified(_) = request.signature {
             case.signed = true;
-            served.counters.secret.at(secret_used(which)).inc();
             if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
                 case.mark(Mark::Pin(source));
             }
@@ -310,16 +312,16 @@ impl Pipeline {
         credential: Credential<'_>,
     ) -> Result<Step, Reason> {
         let client = Arc::clone(&case.client);
-        let Some((operation, requirement)) = client.profile.operation(&request.packet) else {
-            return Ok(self.reject(case, Refusal::free(Reason::OperationUnknown)));
-        };
-        case.operation = Some(operation.clone());
-        case.requirement = requirement;
         case.calling_station = credential.calling_station.and_then(UserName::new);
         let user_name = client.user_name.apply(credential.user_name);
         let user = self.names.hash_one(user_name.octets());
         case.user_name = Some(user_name);
         case.field = Some(credential.password);
+        let Some((operation, requirement)) = client.profile.operation(&request.packet) else {
+            return Ok(self.reject(case, Refusal::free(Reason::OperationUnknown)));
+        };
+        case.operation = Some(operation.clone());
+        case.requirement = requirement;
 
         match self.tables.time_guard.look(case.at) {
             Look::Trusted => {}
@@ -377,6 +379,8 @@ impl Pipeline {
         };
         // Borrowed by the decision; given back to the case once there is one.
         let first_step = case.first_step.take();
+        // The answer to a challenge is a guess of a code, whatever it looks like (CHL-08).
+        case.guessed_code = first_step.is_some();
         let pasts: ArrayVec<_, TOKENS_MAX> =
             tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {

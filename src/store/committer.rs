@@ -13,7 +13,8 @@ use super::opening::Opened;
 use super::record::RunBuilder;
 use super::segment::{self, Header, Segment};
 use super::{
-    Batch, Durability, Evidence, Figures, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn,
+    Batch, Durability, Evidence, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot,
+    spawn,
 };
 use crate::clock::{self, Mono};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -118,8 +119,8 @@ impl<R: Send + 'static> Committer<R> {
         }
     }
 
-    /// Works until it is told to close or nobody can stage any more.
-    pub(super) fn serve(mut self, queue: &Receiver<Message<R>>) {
+    /// Works until it is told to close or nobody can stage any more; says whether the disk took everything.
+    pub(super) fn serve(mut self, queue: &Receiver<Message<R>>) -> Health {
         // Whatever ends this thread, a panic of `on_batch` included: nothing is accepted after it.
         let _end = Ended(Arc::clone(&self.shared));
         loop {
@@ -149,6 +150,7 @@ impl<R: Send + 'static> Committer<R> {
             }
         }
         self.finish();
+        self.shared.health()
     }
 
     /// Takes what waits, up to the size of a run, and commits it. Returns a message that was not an entry.

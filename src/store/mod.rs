@@ -152,7 +152,7 @@ pub struct Store<R> {
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
     /// Taken by whoever closes.
-    committer: Mutex<Option<JoinHandle<()>>>,
+    committer: Mutex<Option<JoinHandle<Health>>>,
 }
 
 /// What the committer and everybody else know together.
@@ -173,6 +173,14 @@ impl Shared {
     fn heal(&self) {
         self.failed.store(false, Ordering::Release);
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn health(&self) -> Health {
+        if !self.failed.load(Ordering::Acquire) {
+            return Health::Writing;
+        }
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone().map_or(Health::Writing, |why| Health::Failed { why })
     }
 }
 
@@ -216,11 +224,7 @@ impl<R: Send + 'static> Store<R> {
 
     /// Whether the disk works.
     pub fn health(&self) -> Health {
-        if !self.shared.failed.load(Ordering::Acquire) {
-            return Health::Writing;
-        }
-        let why = self.shared.why.lock().unwrap_or_else(PoisonError::into_inner);
-        why.clone().map_or(Health::Writing, |why| Health::Failed { why })
+        self.shared.health()
     }
 
     /// How many entries wait for the committer.
@@ -266,14 +270,13 @@ impl<R: Send + 'static> Store<R> {
         answer
     }
 
-    /// Answers everything that was staged, makes it durable, and ends the committer. What is staged afterwards comes
-    /// back. Waits for the disk; a second call returns when the first is done.
-    pub fn close(&self) {
+    /// Answers everything that was staged, makes it durable, and ends the committer; says whether the disk took all of
+    /// it. What is staged afterwards comes back. Waits for the disk; a second call returns when the first is done.
+    pub fn close(&self) -> Health {
         let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = committer.take() {
-            let _ = self.queue.send(Message::Close);
-            let _ = thread.join();
-        }
+        let Some(thread) = committer.take() else { return self.health() };
+        let _ = self.queue.send(Message::Close);
+        thread.join().unwrap_or_else(|_| self.health())
     }
 }
 

@@ -5,14 +5,20 @@
 
 #![allow(dead_code, reason = "each story uses its part of the harness")]
 
+pub mod clock;
 pub mod daemon;
 pub mod gateway;
+pub mod proxy;
 pub mod slapd;
 pub mod world;
 
+pub use clock::Clock;
 pub use daemon::Daemon;
-pub use gateway::{Gateway, Request};
-pub use world::{World, WorldBuilder};
+pub use gateway::{Gateway, Reply, Request, code};
+pub use proxy::{Manners, Proxy};
+pub use world::{
+    PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif,
+};
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -70,7 +76,7 @@ pub fn at_step_begin(period: u64, needed: u64) {
     wait_for_long("a step with enough time left", || (unix_now() % period <= period - needed).then_some(()));
 }
 
-/// As [`wait_for`], for what takes its time: at most 70 s.
+/// [`wait_for`] for what takes longer by its nature, at most 70 s.
 pub fn wait_for_long(what: &str, mut condition: impl FnMut() -> Option<()>) {
     let begun = Instant::now();
     while condition().is_none() {

@@ -324,6 +324,7 @@ pub fn name_is_usable(name: &str, key: &Key, report: &mut Report<'_>) -> bool {
 fn is_loopback(network: &IpNet) -> bool {
     match network {
         IpNet::V4(network) => network.addr().is_loopback() && network.prefix_len() >= 8,
-        IpNet::V6(network) => network.addr().is_loopback() && network.prefix_len() == 128,
+        // Also one IPv4 address in its IPv6 form.
+        IpNet::V6(network) => network.addr().to_canonical().is_loopback() && network.prefix_len() == 128,
     }
 }

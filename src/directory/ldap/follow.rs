@@ -260,13 +260,14 @@ impl Session<'_> {
 
     /// Both contents are whole: puts them into effect together.
     async fn refreshed(&mut self, parts: &mut [Part; 2]) -> Result<(), End> {
-        for part in parts.iter() {
-            let Some(stage) = &part.stage else { continue };
-            if let Err(shrunk) = self.table.check(part.content, stage)
-                && !self.shared.take_permission()
-            {
-                return Err(End::Shrunk(shrunk));
-            }
+        let check = parts.iter().try_for_each(|part| match &part.stage {
+            Some(stage) => self.table.check(part.content, stage),
+            None => Ok(()),
+        });
+        if let Err(shrunk) = check
+            && !self.shared.take_permission()
+        {
+            return Err(End::Shrunk(shrunk));
         }
         let stages = parts.each_mut().map(|part| (part.content, part.stage.take().unwrap_or_default()));
         self.table.apply(stages).await;

@@ -1,15 +1,13 @@
-//! Entry points of the fuzz targets: any octets in, and what must hold whatever they are.
-//!
-//! Only built with the feature `fuzzing`. Clocks, keys and random octets are fixed, so that one input has one result.
+//! Packets: whatever is read can be answered, and what is written is read as it was meant.
 
+use super::{Input, secrets};
 use crate::outcome::{Reason, Verdict};
 use crate::radius::client::Asked;
 use crate::radius::packet::{ATTRIBUTES_MAX, PACKET_OCTETS_MAX};
 use crate::radius::{
-    Attribute, Demand, Packet, Pinned, ProxyState, ReplyContent, ReplyTo, Request, Secrets, SharedSecret,
-    SignaturePolicy, StatusServer, encode,
+    Attribute, Demand, Packet, Pinned, ProxyState, ReplyContent, ReplyTo, Request, Secrets, SignaturePolicy,
+    StatusServer, encode,
 };
-use crate::secret::Secret;
 use std::time::Duration;
 
 /// Any datagram is refused or read; what is read tiles the packet and can be answered with a reply that verifies.
@@ -101,7 +99,7 @@ fn answer(request: &Request<'_>, secrets: &Secrets) {
         Ok(to) => {
             for content in [ReplyContent::ACCEPT, ReplyContent::REJECT] {
                 let reply = encode(&to, &secrets.current, &content);
-                let Ok(reply) = reply else { return assert!(false, "an accept and a reject always fit") };
+                let Ok(reply) = reply else { unreachable!("an accept and a reject always fit") };
                 let asked = Asked {
                     identifier: request.packet.identifier(),
                     authenticator: *request.packet.authenticator(),
@@ -109,37 +107,5 @@ fn answer(request: &Request<'_>, secrets: &Secrets) {
                 assert!(asked.verify_reply(&reply, &secrets.current).is_ok(), "the reply verifies");
             }
         }
-    }
-}
-
-fn secrets() -> Option<Secrets> {
-    let current = SharedSecret::new(Secret::new(*b"9fJ2-kQ7_vT4.xL8~bN1+wR6=yH3!pD5"))?;
-    Some(Secrets { current, next: None })
-}
-
-/// The input of a target, taken from the front. What is not there any more reads as zero or empty.
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn take(&mut self, octets: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at_checked(octets).unwrap_or((self.0, &[]));
-        self.0 = rest;
-        taken
-    }
-
-    fn octet(&mut self) -> u8 {
-        self.take(1).first().copied().unwrap_or_default()
-    }
-
-    fn array<const N: usize>(&mut self) -> [u8; N] {
-        std::array::from_fn(|_| self.octet())
-    }
-
-    /// Type, length and value; `None` at the end.
-    fn attribute(&mut self) -> Option<Attribute<'a>> {
-        (!self.0.is_empty()).then(|| {
-            let (kind, length) = (self.octet(), self.octet());
-            Attribute { kind, value: self.take(usize::from(length).min(253)) }
-        })
     }
 }

@@ -1,0 +1,112 @@
+//! The daemon under load: the release binary with a configuration and a state directory of its own.
+
+use crate::processes::{Process, Processors};
+use crate::requests::{PERIOD, SECRET};
+use crate::slapd::{BASE, SERVICE_DN, SERVICE_PASSWORD, Slapd};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How the daemon is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// `memory`, `relaxed` or `sync`.
+    pub durability: &'static str,
+    /// `none` (the gateway has checked it) or `directory` (one bind for each login).
+    pub password: &'static str,
+    pub on: Processors,
+}
+
+pub struct Daemon {
+    pub process: Process,
+    pub radius: SocketAddr,
+    /// From the start of the process until it answers, with all users read.
+    pub start: Duration,
+    pub folder: TempDir,
+}
+
+impl Daemon {
+    /// Starts one on an empty state directory and waits until it is ready.
+    pub fn start(slapd: &Slapd, setting: Setting) -> Daemon {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let path = folder.path();
+        let config = write(path, "sekisho.toml", &configure(slapd, setting));
+        write(path, "gateway.secret", std::str::from_utf8(SECRET).unwrap());
+        write(path, "ldap.password", SERVICE_PASSWORD);
+        let begun = Instant::now();
+        let mut process = Process::start(
+            env!("CARGO_BIN_EXE_sekisho"),
+            &["serve", "--log-format", "json", "--config", &config],
+            setting.on,
+        );
+        let radius = process.wait_for("ready line", Duration::from_secs(120), |line| {
+            let value: serde_json::Value = serde_json::from_str(line).ok()?;
+            let fields = value.get("fields").unwrap_or(&value);
+            (fields.get("event")? == "ready").then(|| fields.get("radius_udp")?.as_str()?.parse().ok())?
+        });
+        Daemon { process, radius, start: begun.elapsed(), folder }
+    }
+}
+
+fn configure(slapd: &Slapd, setting: Setting) -> String {
+    let Setting { durability, password, on } = setting;
+    let workers = if on == Processors::First { "workers = 1" } else { "" };
+    let url = slapd.url();
+    format!(
+        r#"
+[radius]
+listen = ["127.0.0.1:0"]
+in-flight-max = 16384
+{workers}
+
+[[radius.client]]
+name = "load"
+network = ["127.0.0.1/32"]
+secret-file = "gateway.secret"
+service = "load"
+in-flight-max = 16384
+
+[directory]
+kind = "ldap"
+
+[directory.ldap]
+servers = ["{url}"]
+tls = "none"
+bind-dn = "{SERVICE_DN}"
+bind-password-file = "ldap.password"
+base = "{BASE}"
+bindings = "follow"
+pool = 16
+
+[service.load]
+digits = 6
+period = "{PERIOD}s"
+password = "{password}"
+
+[state]
+directory = "state"
+durability = "{durability}"
+
+[http]
+listen = "127.0.0.1:0"
+
+[admin]
+socket = "admin.sock"
+
+[audit]
+file = "audit.jsonl"
+
+[log]
+level = "info"
+"#
+    )
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
