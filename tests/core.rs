@@ -21,6 +21,8 @@ mod conformance;
 mod layering;
 #[path = "core/machine.rs"]
 mod machine;
+#[path = "core/metrics_doc.rs"]
+mod metrics_doc;
 #[path = "core/reasons.rs"]
 mod reasons;
 #[path = "core/split.rs"]
