@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 fn special(name: &'static str, user: &str, token: &str) -> String {
     let person = person(name, &[(6, 30)]);
     let serial = format!("oathTokenSerialNumber: {}\n", person.tokens[0].serial);
-    person_ldif(&person).replacen(&format!("sn: {name}\n"), &format!("sn: {name}\n{user}"), 1).replacen(
-        &serial,
-        &format!("{serial}{token}"),
-        1,
-    )
+    let ldif = person_ldif(&person)
+        .replacen(&format!("sn: {name}\n"), &format!("sn: {name}\n{user}"), 1)
+        .replacen(&serial, &format!("{serial}{token}"), 1);
+    // slapadd wants the values of one attribute side by side.
+    let class = "objectClass: device\n";
+    if token.is_empty() { ldif } else { ldif.replacen(class, &format!("{class}objectClass: sekishoToken\n"), 1) }
 }
 
 fn token_of(name: &'static str) -> Seed {
@@ -27,13 +28,12 @@ fn unfortunate() -> String {
         "dn: uid=twice,ou=services,{}\nobjectClass: inetOrgPerson\nuid: twice\ncn: twice\nsn: twice\n\n",
         slapd::BASE
     );
-    let state = |lines: &str| format!("objectClass: sekishoToken\n{lines}\n");
     [
         special("ended", "pwdEndTime: 20200101000000Z\n", ""),
         special("barred", "pwdAccountLockedTime: 000001010000Z\n", ""),
-        special("suspended", "", &state("sekishoTokenState: suspended")),
-        special("expired", "", &state("sekishoNotAfter: 20200101000000Z")),
-        special("early", "", &state("sekishoNotBefore: 20990101000000Z")),
+        special("suspended", "", "sekishoTokenState: suspended\n"),
+        special("expired", "", "sekishoNotAfter: 20200101000000Z\n"),
+        special("early", "", "sekishoNotBefore: 20990101000000Z\n"),
         special("broken", "", "").replace("oathSecret::", "description::"),
         special("twice", "", ""),
         twice,

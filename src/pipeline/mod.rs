@@ -21,6 +21,7 @@ pub mod drive;
 pub mod evidence;
 mod notices;
 
+use case::Entered;
 pub use case::{Case, Finished, Outgoing};
 
 use crate::authenticate::{
@@ -158,7 +159,7 @@ pub enum Step {
 /// What the directory is asked.
 pub enum Question {
     /// Who has this name?
-    Find(UserName),
+    Find(Box<UserName>),
     /// Is this the user's password? Never empty.
     Password(Arc<User>, Secret),
 }
@@ -264,7 +265,8 @@ impl Pipeline {
         if request.kind == Kind::StatusServer {
             return self.answer_status_server(client, &served.counters, arrival, &to);
         }
-        let place = self.tables.admission.enter(served.slot).map_err(|refused| match refused {
+        let most = usize::try_from(client.in_flight_max).unwrap_or(usize::MAX);
+        let place = self.tables.admission.enter(served.slot, most).map_err(|refused| match refused {
             admission::Refused::Share => Reason::ClientShare,
             admission::Refused::Full => Reason::Overload,
         })?;
@@ -287,7 +289,8 @@ impl Pipeline {
             Seen::Differs => return Err(Reason::DuplicateDiffers),
             Seen::Full => return Err(Reason::TableFull),
         }
-        let mut case = Case::new(id, client, served, to, arrival, key, place, self.tables.clone());
+        let mut case =
+            Case::new(Entered { id, key, place }, client, served, to, arrival, self.tables.clone());
         if let Signature::Verified(_) = request.signature {
             case.signed = true;
             if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
@@ -354,7 +357,7 @@ impl Pipeline {
         match self.tables.bindings.look_up(name, case.at.mono) {
             Known::Stale => Ok(self.give_up(&mut case, Reason::DirectoryStale)),
             Known::Ask => {
-                let question = Question::Find(name.clone());
+                let question = Question::Find(Box::new(name.clone()));
                 Ok(Step::Ask(case, question))
             }
             known => Ok(self.judge(case, known)),
