@@ -762,7 +762,7 @@ fn ldap_31_a_token_of_two_users_and_a_serial_of_two_tokens_are_nobodys() {
         assert_eq!(world.last_reason(name), "token-unusable", "{name}");
     }
     assert!(login(&world, world.token("bob", 0), "bob"));
-    let told = world.daemon.events("token-conflict");
+    let told = world.daemon.events("token-unusable");
     assert!(
         told.iter().any(|line| line.contains("SN-alice-0"))
             && told.iter().any(|line| line.contains("SN-one-0")),
