@@ -167,7 +167,12 @@ impl Gateway {
         loop {
             let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
             self.socket.set_read_timeout(Some(left)).unwrap();
-            let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
+            let (length, from) = match self.socket.recv_from(&mut buffer) {
+                Ok(received) => received,
+                // A machine that is paused and goes on interrupts whoever waits.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_) => return None,
+            };
             if buffer[1] == request.octets[1] {
                 return Some(request.genuine(&buffer[..length], from));
             }
