@@ -286,7 +286,9 @@ fn sec_01_sec_07_marked_secrets_appear_nowhere() {
 
     // Somebody who hangs up in the middle of a question is told of at the level `debug`.
     drop(std::os::unix::net::UnixStream::connect(world.directory.path().join("admin.sock")).unwrap());
-    wait_for("the most talkative log", || (!world.daemon.events("admin-connection").is_empty()).then_some(()));
+    wait_for("the most talkative log", || {
+        (!world.daemon.events("admin-connection").is_empty()).then_some(())
+    });
 
     let mut places: Vec<(String, Vec<u8>)> = vec![
         ("the log".into(), world.daemon.log().into_bytes()),

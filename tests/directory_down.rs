@@ -44,9 +44,13 @@ fn accepted_at_last(world: &World, user: &str, field: &str) {
         let reply = gateway.receive_within(&request, Duration::from_secs(1));
         asked.push((gateway, request));
         // An accept that came late is one all the same.
-        let late = || asked.iter().any(|(gateway, request)| {
-            gateway.receive_within(request, Duration::from_millis(1)).is_some_and(|reply| reply.is_accept())
-        });
+        let late = || {
+            asked.iter().any(|(gateway, request)| {
+                gateway
+                    .receive_within(request, Duration::from_millis(1))
+                    .is_some_and(|reply| reply.is_accept())
+            })
+        };
         assert!(
             reply?.is_accept() || late(),
             "the code was used up although nobody was answered: {}",
@@ -144,7 +148,9 @@ fn ldap_08_results_that_are_no_success_never_let_anybody_in() {
     assert!(world.gateway.operation("empty", PASSWORD, "login").is_reject());
     assert_eq!(world.last_reason("empty"), "password-wrong");
     // Not willing: nobody can say, so nobody is answered.
-    world.slapd.change("dn: cn=config\nchangetype: modify\nreplace: olcDisallows\nolcDisallows: bind_simple\n");
+    world
+        .slapd
+        .change("dn: cn=config\nchangetype: modify\nreplace: olcDisallows\nolcDisallows: bind_simple\n");
     let field = world.token("alice", 0).field(0);
     unanswered(&world, "alice", &field);
     // What was changed while it ran is forgotten when it starts again.

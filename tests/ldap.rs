@@ -66,7 +66,10 @@ fn ldap_02_names_that_mean_something_to_a_filter_are_nobodys() {
             for literal in
                 ["(uid=\\2A)", "(uid=a\\2A)", "(uid=\\29\\28uid=\\2A)", "(uid=alice\\29\\28objectClass=\\2A)"]
             {
-                assert!(log.contains(&literal.to_lowercase()), "the directory was asked for the literal {literal}");
+                assert!(
+                    log.contains(&literal.to_lowercase()),
+                    "the directory was asked for the literal {literal}"
+                );
             }
         }
         assert!(world.gateway.login("alice", &field).is_accept(), "{mode}");
@@ -382,7 +385,8 @@ fn ldap_17_nobody_is_sent_elsewhere() {
     );
     for (mode, ldap) in MODES {
         let options = slapd::Options { ldif: ldif.clone(), ..WorldBuilder::default().slapd };
-        let builder = WorldBuilder { bindings: mode, ldap: ldap.into(), slapd: options, ..WorldBuilder::default() };
+        let builder =
+            WorldBuilder { bindings: mode, ldap: ldap.into(), slapd: options, ..WorldBuilder::default() };
         let mut world = builder.prepare();
         if mode == "ask" {
             world.restart(drop);

@@ -2,8 +2,7 @@
 
 use crate::harness::gateway::Signed;
 use crate::harness::{
-    Daemon, Gateway, PASSWORD, Person, SECRET, World, WorldBuilder, code, daemon, person,
-    wait_for,
+    Daemon, Gateway, PASSWORD, Person, SECRET, World, WorldBuilder, code, daemon, person, wait_for,
 };
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;

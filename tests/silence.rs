@@ -15,7 +15,11 @@ fn special(name: &'static str, user: &str, token: &str) -> String {
         .replacen(&serial, &format!("{serial}{token}"), 1);
     // slapadd wants the values of one attribute side by side.
     let class = "objectClass: device\n";
-    if token.is_empty() { ldif } else { ldif.replacen(class, &format!("{class}objectClass: sekishoToken\n"), 1) }
+    if token.is_empty() {
+        ldif
+    } else {
+        ldif.replacen(class, &format!("{class}objectClass: sekishoToken\n"), 1)
+    }
 }
 
 fn token_of(name: &'static str) -> Seed {

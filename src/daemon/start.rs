@@ -1,5 +1,6 @@
 //! From settings to a running daemon, in the one order that keeps all promises.
 
+use super::systemd::{HandedError, HandedSocket};
 use super::workers::Workers;
 use super::{gauges, systemd};
 use crate::admin::{operations::Operations, socket};
@@ -68,6 +69,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] BindError),
+    /// What systemd has opened for us cannot be taken over.
+    #[error(transparent)]
+    Handed(#[from] HandedError),
     /// The HTTP address cannot be listened on.
     #[error("cannot listen on [http] listen = {0}: {1}")]
     Http(SocketAddr, std::io::Error),
@@ -121,8 +125,15 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let mut sockets = Sockets::new();
     let mut radius = Vec::new();
     let workers = workers_per_address(&settings);
+    for handed in systemd::handed_over()? {
+        if let HandedSocket::Udp(socket) = handed.socket {
+            radius.push(sockets.adopt(socket)?);
+        }
+    }
     for address in &settings.radius.listen {
-        radius.push(sockets.bind(*address, workers)?);
+        if !radius.contains(address) {
+            radius.push(sockets.bind(*address, workers)?);
+        }
     }
     let http_listener = runtime
         .block_on(tokio::net::TcpListener::bind(settings.http.listen))
@@ -178,8 +189,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         Drive::new(pipeline, directory, store, Arc::clone(&audit), outbound, runtime.handle().clone());
 
     let stop = Stop::new()?;
-    let workers = Workers::start(&sockets, &drive, &stop)?;
     let not_ready = gauges::not_ready(&drive, &audit);
+    let workers = Workers::start(&sockets, &drive, &hold, &not_ready, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
 
     let (http_stop, stopped) = oneshot::channel();

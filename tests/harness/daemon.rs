@@ -70,12 +70,16 @@ impl Daemon {
 
     fn wait_until_ready(&mut self) {
         let log = Arc::clone(&self.log);
-        let ready = wait_or("the ready line", || log.lock().unwrap().join("\n"), || {
-            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                panic!("the daemon ended with {status}:\n{}", self.log());
-            }
-            self.events("ready").pop()
-        });
+        let ready = wait_or(
+            "the ready line",
+            || log.lock().unwrap().join("\n"),
+            || {
+                if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                    panic!("the daemon ended with {status}:\n{}", self.log());
+                }
+                self.events("ready").pop()
+            },
+        );
         let addresses = |name: &str| -> Vec<SocketAddr> {
             let text = field(&ready, name).unwrap_or_default();
             text.split([',', ' ']).filter_map(|address| address.parse().ok()).collect()
