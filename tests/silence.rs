@@ -7,19 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// A user with one token whose entries have further lines.
-fn special(name: &'static str, user: &str, token: &str) -> String {
-    let person = person(name, &[(6, 30)]);
-    let serial = format!("oathTokenSerialNumber: {}\n", person.tokens[0].serial);
-    let ldif = person_ldif(&person)
-        .replacen(&format!("sn: {name}\n"), &format!("sn: {name}\n{user}"), 1)
-        .replacen(&serial, &format!("{serial}{token}"), 1);
-    // slapadd wants the values of one attribute side by side.
-    let class = "objectClass: device\n";
-    if token.is_empty() {
-        ldif
-    } else {
-        ldif.replacen(class, &format!("{class}objectClass: sekishoToken\n"), 1)
+fn special(name: &str, user: &str, token: &str) -> String {
+    let mut person = person(name, &[(6, 30)]);
+    person.entry = user.into();
+    if !token.is_empty() {
+        person.tokens[0].entry = format!("objectClass: sekishoToken\n{token}");
     }
+    person_ldif(&person)
 }
 
 fn token_of(name: &'static str) -> Seed {
