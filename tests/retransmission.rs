@@ -2,13 +2,8 @@
 
 use crate::harness::gateway::{Gateway, Request, Signed, build, code, kind};
 use crate::harness::world::{PASSWORD, SECRET};
-use crate::harness::{World, WorldBuilder, at_step_begin, slapd, wait_for, wait_for_long};
+use crate::harness::{World, WorldBuilder, at_step_begin, wait_for, wait_for_long};
 use std::time::Duration;
-
-/// How many binds of a user the directory has seen.
-fn binds(world: &World, user: &str) -> usize {
-    world.slapd.log().matches(&format!("BIND dn=\"{}\" method=128", slapd::user_dn(user))).count()
-}
 
 fn duplicates(world: &World) -> f64 {
     world.daemon.metric("sekisho_duplicates_total")
@@ -32,7 +27,7 @@ fn rad_36_a_retransmission_gets_the_same_octets_and_one_judgement() {
         assert_eq!(world.gateway.ask(&request), accept);
     }
     assert_eq!(duplicates(&world), 5.0);
-    assert_eq!(binds(&world, "alice"), 1);
+    assert_eq!(world.binds("alice"), 1);
     assert_eq!(world.daemon.reason("code-accepted"), 1.0);
 
     // A failure counts once, however often its reply is lost.
@@ -68,7 +63,7 @@ fn rad_37_while_the_directory_thinks_retransmissions_are_dropped_and_one_reply_c
     assert!(world.gateway.receive(&request).expect("an answer").is_accept());
     world.daemon.wait_for_reason("code-accepted", 1.0);
     world.gateway.expect_nothing();
-    assert_eq!(binds(&world, "alice"), 1);
+    assert_eq!(world.binds("alice"), 1);
 }
 
 #[test]

@@ -7,45 +7,35 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// A user with one token whose entries have further lines.
-fn special(name: &'static str, user: &str, token: &str) -> String {
-    let person = person(name, &[(6, 30)]);
-    let serial = format!("oathTokenSerialNumber: {}\n", person.tokens[0].serial);
-    let ldif = person_ldif(&person)
-        .replacen(&format!("sn: {name}\n"), &format!("sn: {name}\n{user}"), 1)
-        .replacen(&serial, &format!("{serial}{token}"), 1);
-    // slapadd wants the values of one attribute side by side.
-    let class = "objectClass: device\n";
-    if token.is_empty() { ldif } else { ldif.replacen(class, &format!("{class}objectClass: sekishoToken\n"), 1) }
+fn special(name: &'static str, user: &str, token: &str) -> Person {
+    let mut person = person(name, &[(6, 30)]);
+    person.entry = user.into();
+    person.tokens[0].entry = token.into();
+    person
 }
 
 fn token_of(name: &'static str) -> Seed {
     person(name, &[(6, 30)]).tokens.remove(0)
 }
 
-/// Users who cannot log in, each for a reason of the directory's.
-fn unfortunate() -> String {
+fn bank() -> World {
+    let state = |line: &str| format!("objectClass: sekishoToken\n{line}\n");
+    let mut builder = WorldBuilder::default();
+    builder.service.push_str("max-failures = 1\nwrong-password = \"burns\"\n");
+    builder.people.extend(["erin", "frank", "grace", "heidi", "twice"].map(|name| person(name, &[(6, 30)])));
+    builder.people.extend([
+        special("ended", "pwdEndTime: 20200101000000Z\n", ""),
+        special("barred", "pwdAccountLockedTime: 000001010000Z\n", ""),
+        special("suspended", "", &state("sekishoTokenState: suspended")),
+        special("expired", "", &state("sekishoNotAfter: 20200101000000Z")),
+        special("early", "", &state("sekishoNotBefore: 20990101000000Z")),
+    ]);
+    let broken = person_ldif(&person("broken", &[(6, 30)])).replace("oathSecret::", "description::");
     let twice = format!(
         "dn: uid=twice,ou=services,{}\nobjectClass: inetOrgPerson\nuid: twice\ncn: twice\nsn: twice\n\n",
         slapd::BASE
     );
-    [
-        special("ended", "pwdEndTime: 20200101000000Z\n", ""),
-        special("barred", "pwdAccountLockedTime: 000001010000Z\n", ""),
-        special("suspended", "", "sekishoTokenState: suspended\n"),
-        special("expired", "", "sekishoNotAfter: 20200101000000Z\n"),
-        special("early", "", "sekishoNotBefore: 20990101000000Z\n"),
-        special("broken", "", "").replace("oathSecret::", "description::"),
-        special("twice", "", ""),
-        twice,
-    ]
-    .concat()
-}
-
-fn bank(service: &str) -> World {
-    let mut builder = WorldBuilder::default();
-    builder.slapd.ldif = unfortunate();
-    builder.service = format!("{}max-failures = 1\nwrong-password = \"burns\"\n{service}\n", builder.service);
-    builder.people.extend(["erin", "frank", "grace", "heidi"].map(|name| person(name, &[(6, 30)])));
+    builder.slapd.ldif = broken + &twice;
     builder.open()
 }
 
@@ -87,7 +77,7 @@ fn refusals(world: &World) -> Vec<(&'static str, Request)> {
 
 #[test]
 fn sec_03_27_rad_48_49_every_refusal_is_the_same_refusal() {
-    let world = bank("");
+    let world = bank();
     at_step_begin(30, 15);
     let mut seen: HashMap<Vec<(u8, Vec<u8>)>, Vec<&str>> = HashMap::new();
     for (reason, request) in refusals(&world) {
