@@ -2,6 +2,17 @@
 //!
 //! `cargo bench --bench parts`; the sum of the steps is what a worker spends beside the kernel's part of a datagram.
 
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::type_complexity,
+    reason = "what goes wrong here has to stop the run, and it is about real time"
+)]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use sekisho::authenticate::{ClockHint, Decision, Facts, Stage, decide};
 use sekisho::clock::{Mono, Wall};
@@ -118,7 +129,7 @@ fn memory(criterion: &mut Criterion) {
                 renewal: Renewal::KeepsStep,
             };
             let claimed = tokens.claim(&used, RequestId(at));
-            black_box(claimed);
+            let _ = black_box(claimed);
             tokens.accept(&used, RequestId(at)).unwrap()
         });
     });
@@ -137,7 +148,7 @@ fn memory(criterion: &mut Criterion) {
             };
             let authenticator = u128::from(at).to_ne_bytes();
             let entered = seen.enter(key, &authenticator, black_box(&octets), RequestId(at), now);
-            black_box(entered);
+            let _ = black_box(entered);
             assert!(seen.answer(key, RequestId(at), &reply, now));
         });
     });

@@ -284,6 +284,12 @@ fn sec_01_sec_07_marked_secrets_appear_nowhere() {
         shown += &String::from_utf8_lossy(&[output.stdout, output.stderr].concat());
     }
 
+    // Somebody who hangs up in the middle of a question is told of at the level `debug`.
+    drop(std::os::unix::net::UnixStream::connect(world.directory.path().join("admin.sock")).unwrap());
+    wait_for("the most talkative log", || {
+        (!world.daemon.events("admin-connection").is_empty()).then_some(())
+    });
+
     let mut places: Vec<(String, Vec<u8>)> = vec![
         ("the log".into(), world.daemon.log().into_bytes()),
         ("the metrics".into(), world.daemon.get("/metrics").1.into_bytes()),
@@ -301,11 +307,6 @@ fn sec_01_sec_07_marked_secrets_appear_nowhere() {
     }
     assert!(places.iter().any(|(name, text)| name.ends_with("audit.jsonl") && !text.is_empty()));
     assert!(places.iter().any(|(name, text)| name.contains("/state/") && !text.is_empty()));
-    let log = &places[0].1;
-    assert!(
-        contains(log, b"\"TRACE\"") || contains(log, b"\"DEBUG\""),
-        "the log was as talkative as it can be"
-    );
     for secret in
         [MARKED_PASSWORD.as_bytes(), MARKED_SERVICE.as_bytes(), MARKED_SECRET.as_bytes(), MARKED_KEY]
     {

@@ -36,12 +36,23 @@ fn unjudged(world: &World) -> f64 {
 
 /// Asks again and again with the same field, as a user who has the code still on the screen does.
 fn accepted_at_last(world: &World, user: &str, field: &str) {
+    let mut asked: Vec<(Gateway, Request)> = Vec::new();
     wait_for(&format!("{user} to be accepted again"), || {
-        let request = world.gateway.request(user, field.as_bytes());
-        world.gateway.send(&request);
-        let reply = world.gateway.receive_within(&request, Duration::from_secs(1))?;
+        let gateway = world.second_gateway();
+        let request = gateway.request(user, field.as_bytes());
+        gateway.send(&request);
+        let reply = gateway.receive_within(&request, Duration::from_secs(1));
+        asked.push((gateway, request));
+        // An accept that came late is one all the same.
+        let late = || {
+            asked.iter().any(|(gateway, request)| {
+                gateway
+                    .receive_within(request, Duration::from_millis(1))
+                    .is_some_and(|reply| reply.is_accept())
+            })
+        };
         assert!(
-            reply.is_accept(),
+            reply?.is_accept() || late(),
             "the code was used up although nobody was answered: {}",
             world.last_reason(user)
         );
@@ -133,16 +144,18 @@ fn ldap_08_results_that_are_no_success_never_let_anybody_in() {
     let service = WorldBuilder::default().service
         + "[[service.test.operation]]\nname = \"login\"\nmatch = { NAS-Port-Id = \"login\" }\ncode = \"never\"\n";
     let options = slapd::Options { ldif: without + "\n", ..WorldBuilder::default().slapd };
-    let world = WorldBuilder { service, slapd: options, ..impatient() }.open();
+    let mut world = WorldBuilder { service, slapd: options, ..impatient() }.open();
     assert!(world.gateway.operation("empty", PASSWORD, "login").is_reject());
     assert_eq!(world.last_reason("empty"), "password-wrong");
-    // Not willing, busy, unavailable: nobody can say, so nobody is answered.
+    // Not willing: nobody can say, so nobody is answered.
     world
         .slapd
         .change("dn: cn=config\nchangetype: modify\nreplace: olcDisallows\nolcDisallows: bind_simple\n");
     let field = world.token("alice", 0).field(0);
     unanswered(&world, "alice", &field);
-    world.slapd.change("dn: cn=config\nchangetype: modify\ndelete: olcDisallows\n");
+    // What was changed while it ran is forgotten when it starts again.
+    world.slapd.stop();
+    world.slapd.run();
     accepted_at_last(&world, "alice", &field);
 }
 

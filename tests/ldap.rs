@@ -3,8 +3,8 @@
 use crate::harness::slapd::Certificates;
 use crate::harness::slapd::Validity::{Current, Past};
 use crate::harness::{
-    Daemon, PASSWORD, Person, Seed, World, WorldBuilder, at_step_begin, holder, hotp, person, person_ldif,
-    slapd, token_ldif, wait_for,
+    Daemon, Manners, PASSWORD, Person, Proxy, Seed, World, WorldBuilder, at_step_begin, holder, hotp, person,
+    person_ldif, slapd, token_ldif, wait_for, wait_or,
 };
 use std::net::TcpListener;
 use std::time::Duration;
@@ -20,6 +20,23 @@ fn in_mode(bindings: &'static str, ldap: &str, builder: WorldBuilder) -> World {
 /// A login with the code of now.
 fn login(world: &World, token: &Seed, name: &str) -> bool {
     world.gateway.login(name, &token.field(0)).is_accept()
+}
+
+/// Asks while the directory may not be there yet.
+fn ask(world: &World, name: &str, field: &str) {
+    let request = world.gateway.request(name, field.as_bytes());
+    world.gateway.send(&request);
+    let _ = world.gateway.receive_within(&request, Duration::from_millis(100));
+}
+
+/// Changes the directory while the daemon cannot see it.
+fn change_unseen(world: &World, ldif: &str) {
+    let proxy = world.proxy.as_ref().unwrap();
+    let down = world.daemon.events("directory-down").len();
+    proxy.behave(Manners::Closed);
+    wait_for("the daemon to miss it", || (world.daemon.events("directory-down").len() > down).then_some(()));
+    world.slapd.change(ldif);
+    proxy.behave(Manners::Good);
 }
 
 /// Waits until `name` gets in with this token, with a new code for every try.
@@ -53,13 +70,16 @@ fn ldap_02_names_that_mean_something_to_a_filter_are_nobodys() {
         ] {
             assert!(world.gateway.login(name, &field).is_reject(), "{mode}: {name:?}");
         }
-        assert_eq!(world.daemon.reason("user-unknown"), 9.0, "{mode}");
+        world.daemon.wait_for_reason("user-unknown", 9.0);
         if mode == "ask" {
-            let log = world.slapd.log();
+            let log = world.slapd.log().to_lowercase();
             for literal in
                 ["(uid=\\2A)", "(uid=a\\2A)", "(uid=\\29\\28uid=\\2A)", "(uid=alice\\29\\28objectClass=\\2A)"]
             {
-                assert!(log.contains(literal), "the directory was asked for the literal {literal}");
+                assert!(
+                    log.contains(&literal.to_lowercase()),
+                    "the directory was asked for the literal {literal}"
+                );
             }
         }
         assert!(world.gateway.login("alice", &field).is_accept(), "{mode}");
@@ -152,7 +172,7 @@ fn ldap_04_two_entries_of_one_name_are_nobody_and_an_alarm() {
         let world = in_mode(mode, ldap, WorldBuilder { slapd: options, ..WorldBuilder::default() });
         assert!(world.gateway.login("twin", &format!("{PASSWORD}123456")).is_reject(), "{mode}");
         assert_eq!(world.last_reason("twin"), "user-ambiguous", "{mode}");
-        assert_eq!(world.daemon.reason("user-ambiguous"), 1.0, "{mode}: the metric to alarm on");
+        world.daemon.wait_for_reason("user-ambiguous", 1.0);
         assert!(login(&world, world.token("alice", 0), "alice"), "{mode}");
     }
 }
@@ -194,7 +214,7 @@ fn ldap_06_a_server_that_refuses_start_tls_gets_nothing_in_clear() {
     let world = WorldBuilder { tls: "start-tls", authority, ..WorldBuilder::default() }.prepare();
     let daemon = Daemon::launch(&world.config, &[]);
     wait_for("the failure to be told", || (!daemon.events("directory-down").is_empty()).then_some(()));
-    assert!(world.slapd.log().contains("STARTTLS"));
+    assert!(world.slapd.log().contains("EXT oid=1.3.6.1.4.1.1466.20037"), "StartTLS was tried");
     assert!(!world.slapd.log().contains("BIND dn"), "no password was sent");
 }
 
@@ -281,26 +301,25 @@ fn revoked_means_revoked_within_a_second() {
 #[test]
 fn ldap_11_what_was_deleted_while_nobody_looked_is_gone_after_the_refresh() {
     for (mode, ldap) in [MODES[0], MODES[1]] {
-        let mut world = in_mode(mode, &format!("{ldap}shrink-limit = 100\n"), WorldBuilder::default());
+        let builder = WorldBuilder { proxy: Some(Proxy::listen()), ..WorldBuilder::default() };
+        let world = in_mode(mode, &format!("{ldap}shrink-limit = 100\n"), builder);
         at_step_begin(30, 12);
         let (alice, bob) = (world.token("alice", 0).clone(), world.token("bob", 0).clone());
         assert!(login(&world, &bob, "bob"));
-        world.slapd.stop();
-        world.slapd.change_offline(&format!(
-            "dn: {}\nchangetype: delete\n\ndn: {}\nchangetype: delete\n",
-            bob.dn(),
-            world.person("dave").dn()
-        ));
-        world.slapd.run();
+        let dave = world.person("dave").dn();
+        change_unseen(
+            &world,
+            &format!("dn: {}\nchangetype: delete\n\ndn: {dave}\nchangetype: delete\n", bob.dn()),
+        );
         wait_for("bob's token to be gone", || {
-            let _ = world.gateway.login("bob", &bob.field(60));
+            ask(&world, "bob", &bob.field(60));
             (world.last_reason("bob") == "token-unusable").then_some(())
         });
         wait_for("dave to be gone", || {
-            let _ = world.gateway.login("dave", &format!("{PASSWORD}123456"));
+            ask(&world, "dave", &format!("{PASSWORD}123456"));
             (world.last_reason("dave") == "user-unknown").then_some(())
         });
-        becomes_good(&world, &alice, "alice");
+        assert!(login(&world, &alice, "alice"));
     }
 }
 
@@ -375,9 +394,21 @@ fn ldap_17_nobody_is_sent_elsewhere() {
     );
     for (mode, ldap) in MODES {
         let options = slapd::Options { ldif: ldif.clone(), ..WorldBuilder::default().slapd };
-        let world = in_mode(mode, ldap, WorldBuilder { slapd: options, ..WorldBuilder::default() });
-        assert!(world.gateway.login("somebody", &format!("{PASSWORD}123456")).is_reject(), "{mode}");
-        assert!(login(&world, world.token("alice", 0), "alice"), "{mode}");
+        let builder =
+            WorldBuilder { bindings: mode, ldap: ldap.into(), slapd: options, ..WorldBuilder::default() };
+        let mut world = builder.prepare();
+        if mode == "ask" {
+            world.restart(drop);
+            assert!(world.gateway.login("somebody", &format!("{PASSWORD}123456")).is_reject());
+            assert!(login(&world, world.token("alice", 0), "alice"));
+            continue;
+        }
+        // A whole table cannot be read here, and half of one is none (LDAP-16): an operator is told.
+        let daemon = Daemon::launch(&world.config, &[]);
+        wait_for("the trouble to be told", || {
+            daemon.events("directory-sync-broken").iter().any(|line| line.contains("refer")).then_some(())
+        });
+        assert!(daemon.events("ready").is_empty(), "{mode}");
     }
     elsewhere.set_nonblocking(true).unwrap();
     assert!(elsewhere.accept().is_err(), "nobody came, and nobody's password");
@@ -689,7 +720,7 @@ fn ldap_25_accounts_that_active_directory_has_closed() {
     ];
     for (mode, ldap) in MODES {
         let mut options = WorldBuilder::default().slapd;
-        options.schema.push("/etc/ldap/schema/msuser.schema".into());
+        options.schema.extend(["nis", "msuser"].map(|name| format!("/etc/ldap/schema/{name}.schema").into()));
         let world = in_mode(mode, ldap, WorldBuilder { slapd: options, ..WorldBuilder::of(people.clone()) });
         // The directory would let all of them in: only what the entries say keeps them out.
         for (name, reason) in [
@@ -731,7 +762,7 @@ fn ldap_31_a_token_of_two_users_and_a_serial_of_two_tokens_are_nobodys() {
         assert_eq!(world.last_reason(name), "token-unusable", "{name}");
     }
     assert!(login(&world, world.token("bob", 0), "bob"));
-    let told = world.daemon.events("token-conflict");
+    let told = world.daemon.events("token-unusable");
     assert!(
         told.iter().any(|line| line.contains("SN-alice-0"))
             && told.iter().any(|line| line.contains("SN-one-0")),
@@ -751,19 +782,22 @@ fn ldap_31_a_token_of_two_users_and_a_serial_of_two_tokens_are_nobodys() {
 #[test]
 fn ldap_32_a_mass_disappearance_is_held_back_and_told() {
     let names: Vec<String> = (0..20).map(|n| format!("user{n}")).collect();
-    let people = names.iter().map(|name| person(name, &[(6, 30)])).collect();
     for (mode, ldap) in [MODES[0], MODES[1]] {
-        let builder =
-            WorldBuilder { ldap: "shrink-limit = 50\n".into(), ..WorldBuilder::of(Vec::clone(&people)) };
-        let mut world = in_mode(mode, ldap, builder);
-        world.slapd.stop();
-        let deletions: String = names[2..]
-            .iter()
-            .map(|name| format!("dn: {}\nchangetype: delete\n\n", slapd::user_dn(name)))
-            .collect();
-        world.slapd.change_offline(&deletions);
-        world.slapd.run();
-        wait_for("the alarm", || (!world.daemon.events("directory-held-back").is_empty()).then_some(()));
+        let people = names.iter().map(|name| person(name, &[(6, 30)])).collect();
+        let builder = WorldBuilder {
+            ldap: "shrink-limit = 50\n".into(),
+            proxy: Some(Proxy::listen()),
+            ..WorldBuilder::of(people)
+        };
+        let world = in_mode(mode, ldap, builder);
+        let deletions =
+            names[2..].iter().map(|name| format!("dn: {}\nchangetype: delete\n\n", slapd::user_dn(name)));
+        change_unseen(&world, &deletions.collect::<String>());
+        wait_or(
+            "the alarm",
+            || world.daemon.log(),
+            || (!world.daemon.events("directory-held-back").is_empty()).then_some(()),
+        );
         at_step_begin(30, 5);
         let kept = &world.gateway.login("user9", &world.token("user9", 0).field(0));
         assert!(kept.is_reject(), "{mode}: the directory itself no longer knows the password");
@@ -825,4 +859,13 @@ fn a_custom_layout_reads_a_banks_own_attributes() {
             assert_eq!(world.last_reason(name), reason, "{mode}: {name}");
         }
     }
+}
+
+#[test]
+fn a_quiet_directory_of_few_threads_is_followed_without_interruption() {
+    let world = World::open();
+    wait_for("some seconds of quiet", || (world.slapd.log().matches(" WHOAMI").count() > 16).then_some(()));
+    let broken = world.daemon.events("directory-sync-broken");
+    assert!(broken.is_empty(), "{broken:?}");
+    assert!(world.daemon.metric("sekisho_directory_sync_age_seconds") < 2.0);
 }

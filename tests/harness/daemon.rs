@@ -1,6 +1,6 @@
 //! The built binary as its administrator runs it.
 
-use super::wait_for;
+use super::{wait_for, wait_or};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -69,12 +69,17 @@ impl Daemon {
     }
 
     fn wait_until_ready(&mut self) {
-        let ready = wait_for("the ready line", || {
-            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                panic!("the daemon ended with {status}:\n{}", self.log());
-            }
-            self.events("ready").pop()
-        });
+        let log = Arc::clone(&self.log);
+        let ready = wait_or(
+            "the ready line",
+            || log.lock().unwrap().join("\n"),
+            || {
+                if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                    panic!("the daemon ended with {status}:\n{}", self.log());
+                }
+                self.events("ready").pop()
+            },
+        );
         let addresses = |name: &str| -> Vec<SocketAddr> {
             let text = field(&ready, name).unwrap_or_default();
             text.split([',', ' ']).filter_map(|address| address.parse().ok()).collect()

@@ -24,15 +24,20 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` gives a value; fails with `what` after ten seconds.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_or(what, String::new, condition)
+}
+
+/// The same, with something to say when it fails.
+pub fn wait_or<T>(what: &str, told: impl FnOnce() -> String, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
-    loop {
+    while begun.elapsed() < Duration::from_secs(10) {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "waited 10 s for: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+    panic!("waited 10 s for: {what}\n{}", told());
 }
 
 /// The code that a token shows: seconds away from now, as `oathtool` computes it.

@@ -186,17 +186,6 @@ impl Slapd {
         succeeded("slapadd", &slapadd.output().expect("slapadd is missing: install slapd"));
     }
 
-    /// Changes entries with slapmodify while it is not running: LDIF with changetypes.
-    pub fn change_offline(&self, ldif: &str) {
-        assert!(self.child.is_none(), "slapmodify needs a stopped slapd");
-        let (file, conf) =
-            (self.directory.path().join("change.ldif"), self.directory.path().join("slapd.conf"));
-        std::fs::write(&file, ldif).unwrap();
-        let mut slapmodify = Command::new("/usr/sbin/slapmodify");
-        slapmodify.arg("-f").arg(conf).arg("-b").arg(BASE).arg("-l").arg(file);
-        succeeded("slapmodify", &slapmodify.output().expect("slapmodify is missing: install slapd"));
-    }
-
     /// Everything in it as LDIF with its identities, as slapcat writes it: a replica loads this.
     pub fn dump(&self) -> String {
         let mut slapcat = Command::new("/usr/sbin/slapcat");
@@ -276,6 +265,14 @@ impl Slapd {
     /// Freezes it: connections stay open and nothing answers.
     pub fn freeze(&self) {
         self.signal("-STOP");
+        // The signal is on its way when it is sent; each thread stops when it gets to it.
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('T'))
+        };
+        while !std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().all(stopped) {
+            std::thread::yield_now();
+        }
     }
 
     /// Lets a frozen one go on.

@@ -5,7 +5,7 @@
 
 use super::event::{Event, Events};
 use super::link::Kept;
-use super::reading::{Reading, tell_conflicts};
+use super::reading::{Reading, tell_unusable};
 use super::settings::Settings;
 use super::sync::Change;
 use crate::clock::{Mono, now};
@@ -295,7 +295,7 @@ impl Table {
         };
         let (mut user, names) = self.assemble(&entry);
         let others = self.census.enter(&mut user);
-        tell_conflicts(&user, &self.events);
+        tell_unusable(&user, &self.events);
         self.bindings.put(user, &names, now().mono);
         others
     }

@@ -69,7 +69,7 @@ fn ldap_31_two_owners_or_two_equal_serial_numbers_disable_a_token() {
     ));
     assert!(is_unusable(&bench.found("bob"), Defect::SerialRepeated));
     assert!(is_unusable(&bench.found("carol"), Defect::SerialRepeated));
-    assert!(bench.told(|event| matches!(event, Event::Conflict { defect: Defect::SeveralOwners, .. })));
+    assert!(bench.told(|event| matches!(event, Event::Unusable { defect: Defect::SeveralOwners, .. })));
 }
 
 #[test]

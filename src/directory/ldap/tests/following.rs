@@ -166,7 +166,7 @@ fn ldap_31_two_owners_disable_a_token_until_one_goes() {
     slapd.refer(&thief, &slapd::token_dn("alice"));
     bench.wait_known("alice", "disabled", |user| is_unusable(user, Defect::SeveralOwners));
     bench.wait_known("thief", "disabled", |user| is_unusable(user, Defect::SeveralOwners));
-    assert!(bench.told(|event| matches!(event, Event::Conflict { defect: Defect::SeveralOwners, .. })));
+    assert!(bench.told(|event| matches!(event, Event::Unusable { defect: Defect::SeveralOwners, .. })));
     slapd.delete(&thief);
     bench.wait_known("alice", "alone again", is_active);
     let serial = |of: &str, serial: &str| {
