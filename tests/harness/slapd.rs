@@ -266,6 +266,14 @@ impl Slapd {
     /// Freezes it: connections stay open and nothing answers.
     pub fn freeze(&self) {
         self.signal("-STOP");
+        // The signal is on its way when it is sent; each thread stops when it gets to it.
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('T'))
+        };
+        while !std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().all(stopped) {
+            std::thread::yield_now();
+        }
     }
 
     /// Lets a frozen one go on.
