@@ -96,6 +96,8 @@ fn rad_38_a_new_request_under_an_old_identifier_silences_the_old_one() {
     let new = request(2, "bob", &world.token("bob", 0).field(0));
     world.slapd.freeze();
     world.gateway.send(&old);
+    // One that has not reached the directory yet would give way before it asks.
+    wait_in_flight(&world, 1.0);
     world.gateway.send(&new);
     wait_in_flight(&world, 2.0);
     world.slapd.thaw();

@@ -195,7 +195,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 
     let stop = Stop::new()?;
     let not_ready = gauges::not_ready(&drive, &audit);
-    let workers = Workers::start(&sockets, &drive, &hold, &not_ready, &stop)?;
+    let workers = Workers::start(&sockets, &drive, &hold, &audit, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
 
     let (http_stop, stopped) = oneshot::channel();
