@@ -9,7 +9,16 @@
 //! The figure to compare is processor time per answer: it survives other people's load. Every reply is checked. Runs of
 //! one group are taken in alternated order and the median is printed; a difference below 15 % is none.
 
-#![allow(clippy::disallowed_methods, reason = "this is a clock")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::type_complexity,
+    reason = "what goes wrong here has to stop the run, and it is about real time"
+)]
 
 #[path = "load/daemon.rs"]
 mod daemon;

@@ -2,7 +2,16 @@
 //!
 //! `cargo bench --bench parts`; the sum of the steps is what a worker spends beside the kernel's part of a datagram.
 
-#![allow(missing_docs, reason = "the only public function comes from a macro")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::type_complexity,
+    reason = "what goes wrong here has to stop the run, and it is about real time"
+)]
 
 #[path = "../tests/core/bank.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]

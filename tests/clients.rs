@@ -3,7 +3,7 @@
 use crate::harness::daemon::write;
 use crate::harness::gateway::{Signed, code, kind};
 use crate::harness::world::SECRET;
-use crate::harness::{Gateway, World, WorldBuilder, at_step_begin};
+use crate::harness::{Daemon, Gateway, World, WorldBuilder, at_step_begin};
 use std::net::SocketAddr;
 
 /// A client with a secret of its own, at one network.
@@ -172,7 +172,7 @@ fn two_secrets_are_good_while_one_takes_the_place_of_the_other() {
     let config = config.replace(&format!("next-secret = \"{SECOND}\""), "");
     write(world.directory.path(), "sekisho.toml", &config);
     write(world.directory.path(), "gateway.secret", SECOND);
-    world.restart(|daemon| assert!(daemon.stop().success()));
+    world.restart(Daemon::stop);
     let moved = world.gateway_at("127.0.0.1", SECOND);
     assert!(moved.login("carol", &world.token("carol", 1).field(0)).is_accept());
     let request = world.gateway.request("carol", b"whatever");

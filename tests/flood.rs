@@ -64,7 +64,8 @@ fn dealt_with(world: &World) -> f64 {
         .iter()
         .map(|cause| world.daemon.metric(&format!("sekisho_dropped_total{{cause=\"{cause}\"}}")))
         .sum();
-    lost + world.daemon.metric("sekisho_requests_total") + world.daemon.metric("sekisho_duplicates_total")
+    let counted = ["requests_total", "duplicates_total", "client_status_server_total"];
+    lost + counted.iter().map(|name| world.daemon.metric(&format!("sekisho_{name}"))).sum::<f64>()
 }
 
 /// Sends in portions that the daemon has dealt with before the next one comes.

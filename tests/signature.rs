@@ -3,7 +3,7 @@
 use crate::harness::daemon::{field, run};
 use crate::harness::gateway::{Gateway, Request, Signed, code, kind};
 use crate::harness::world::{PASSWORD, SECRET};
-use crate::harness::{World, WorldBuilder, at_step_begin, wait_for};
+use crate::harness::{Daemon, World, WorldBuilder, at_step_begin, wait_for};
 
 /// A bank whose gateway has this policy.
 fn bank(policy: &str) -> World {
@@ -156,7 +156,7 @@ fn rad_21_auto_only_ever_tightens_and_remembers_it() {
     let other = world.gateway_at("127.0.0.7", SECRET);
     assert!(other.ask(&unsigned(&other, "nobody", "whatever", &[])).is_reject());
 
-    world.restart(|daemon| assert!(daemon.stop().success()));
+    world.restart(Daemon::stop);
     dropped(&world);
     world.restart(crate::harness::Daemon::kill);
     dropped(&world);

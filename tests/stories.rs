@@ -1,12 +1,32 @@
 //! The daemon as its users see it: every file tells one story with the built binary, a real directory and a real
 //! gateway. Names of tests carry the ids of the requirements they show.
 
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::type_complexity,
+    reason = "what goes wrong here has to stop the run, and it is about real time"
+)]
+
+mod audit;
 mod challenge;
 mod clients;
+mod codes;
+mod directory_down;
 mod flood;
 mod harness;
 mod independent;
+mod ldap;
+mod lockout;
 mod login;
+mod operate;
+mod operations;
+mod passwords;
+mod replay;
 mod retransmission;
 mod signature;
 mod silence;

@@ -1,7 +1,7 @@
 //! Packets as they stand on the wire: recorded exchanges octet for octet, hostile packets in silence, odd ones served.
 
 use crate::harness::gateway::{self, Signed, code, kind};
-use crate::harness::world::{PASSWORD, Person, SECRET, Seed, person};
+use crate::harness::world::{PASSWORD, SECRET, Seed, holder, person};
 use crate::harness::{Gateway, Request, World, WorldBuilder, at_step_begin, hotp};
 use serde_json::Value;
 
@@ -35,9 +35,9 @@ const TWO_STEPS_ADDRESS: &str = "127.0.0.3";
 
 /// The bank of the recorded exchanges: nothing in its rejects but what must be there.
 fn recorded_bank() -> World {
-    let token = Seed { serial: "RFC-4226".into(), secret_hex: RFC_4226.into(), digits: 6, period: 0 };
+    let token = Seed::new("RFC-4226", RFC_4226, 6, 0);
     let world = WorldBuilder {
-        people: vec![Person { name: "alice", tokens: vec![token] }],
+        people: vec![holder("alice", vec![token])],
         clients: [LENIENT, TWO_STEPS].concat(),
         service: r#"
             [service.test]

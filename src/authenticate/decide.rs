@@ -247,6 +247,7 @@ struct Attempt<'a> {
     cut: ArrayVec<usize, TOKENS_MAX>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one call")]
 enum Tried<'a> {
     /// These codes are right, and this is left.
     Right { codes: ArrayVec<Matched, TOKENS_MAX>, password: &'a [u8] },

@@ -5,15 +5,16 @@ use crate::audit::Audit;
 use crate::clock;
 use crate::directory::ldap::{Ended, Event, Events, Operation};
 use crate::http::Readiness;
-use crate::identity::Escaped;
+use crate::identity::{EntryId, Escaped, TokenSerial};
 use crate::listen::{Hold, Socket, Sockets};
 use crate::metrics::{DirectoryOperation, Loss, Metrics, Table, TokenState};
 use crate::outcome::Reason;
 use crate::pipeline::Outgoing;
 use crate::pipeline::drive::Drive;
 use crate::store;
-use crate::tokens::Tokens;
-use std::sync::{Arc, Weak};
+use crate::tokens::{Defect, Tokens};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Says what keeps the daemon from being ready.
 pub fn not_ready(drive: &Arc<Drive>, audit: &Arc<Audit>) -> NotReady {
@@ -142,6 +143,7 @@ fn whole(count: usize) -> i64 {
 /// Counts what the directory client tells, and says in the log what an operator has to know.
 pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
     let metrics = Arc::clone(metrics);
+    let told = ToldTokens::default();
     Arc::new(move |event| match event {
         Event::Operation { operation, took, ended, .. } => {
             let operation = match operation {
@@ -173,12 +175,29 @@ pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
             after,
             "so many users disappeared at once that the table was left as it was; restart the daemon if it is right"
         ),
-        Event::Conflict { user, serial, defect } => {
-            tracing::error!(event = "token-conflict", entry = %user, %serial, "{defect}");
-        }
+        Event::Unusable { user, serial, defect } => told.tell(user, serial, defect),
         Event::Unreadable { dn } => {
             tracing::warn!(event = "entry-unreadable", dn = %Escaped(dn.as_bytes()));
         }
         Event::Restarted => tracing::error!(event = "directory-task-restarted"),
     })
+}
+
+/// The unusable tokens that the log has been told of, so that each is told once (OTP-13).
+#[derive(Default)]
+struct ToldTokens(Mutex<HashSet<(TokenSerial, Defect)>>);
+
+impl ToldTokens {
+    /// More than these are a mistake in all of them, such as a key that is missing: `sekisho_tokens` has the number.
+    const MAX: usize = 1000;
+
+    fn tell(&self, user: EntryId, serial: TokenSerial, defect: Defect) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < ToldTokens::MAX && told.insert((serial.clone(), defect)) {
+            tracing::warn!(event = "token-unusable", entry = %user, %serial, "{defect}");
+            if told.len() == ToldTokens::MAX {
+                tracing::warn!(event = "token-unusable", "further unusable tokens are only counted");
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! From settings to a running daemon, in the one order that keeps all promises.
 
+use super::systemd::{HandedError, HandedSocket};
 use super::workers::Workers;
 use super::{gauges, systemd};
 use crate::admin::{operations::Operations, socket};
@@ -9,7 +10,7 @@ use crate::config;
 use crate::config::Settings;
 use crate::directory::Directory;
 use crate::directory::embedded::{self, Embedded, EmbeddedProblem};
-use crate::directory::ldap::{self, Ldap};
+use crate::directory::ldap::{self, Guarded, Ldap};
 use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
 use crate::metrics::Metrics;
@@ -25,7 +26,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// A daemon that answers. Ends by [`super::run`].
@@ -68,6 +69,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] BindError),
+    /// What systemd has opened for us cannot be taken over.
+    #[error(transparent)]
+    Handed(#[from] HandedError),
     /// The HTTP address cannot be listened on.
     #[error("cannot listen on [http] listen = {0}: {1}")]
     Http(SocketAddr, std::io::Error),
@@ -83,6 +87,12 @@ pub enum StartError {
     /// The directory could not be read within a minute.
     #[error("the directory could not be read for the first time within 60 s ({0})")]
     DirectorySilent(String),
+    /// The directory's own binds ask for codes.
+    #[error(
+        "slapd's otp overlay asks for the code in the bind itself and would use it up; \
+         take the overlay away from the database of the users"
+    )]
+    OverlayGuards,
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -121,8 +131,15 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let mut sockets = Sockets::new();
     let mut radius = Vec::new();
     let workers = workers_per_address(&settings);
+    for handed in systemd::handed_over()? {
+        if let HandedSocket::Udp(socket) = handed.socket {
+            radius.push(sockets.adopt(socket)?);
+        }
+    }
     for address in &settings.radius.listen {
-        radius.push(sockets.bind(*address, workers)?);
+        if !radius.contains(address) {
+            radius.push(sockets.bind(*address, workers)?);
+        }
     }
     let http_listener = runtime
         .block_on(tokio::net::TcpListener::bind(settings.http.listen))
@@ -154,8 +171,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 
     // Then the directory, whose first whole reading is waited for.
     let events = gauges::directory_events(&metrics);
-    let (directory, bindings) = open_directory(settings.directory, events, runtime.handle())?;
-    runtime.block_on(first_reading(&bindings, &*directory))?;
+    let (directory, bindings) = open_directory(settings.directory, events, &runtime)?;
 
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -178,8 +194,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         Drive::new(pipeline, directory, store, Arc::clone(&audit), outbound, runtime.handle().clone());
 
     let stop = Stop::new()?;
-    let workers = Workers::start(&sockets, &drive, &stop)?;
     let not_ready = gauges::not_ready(&drive, &audit);
+    let workers = Workers::start(&sockets, &drive, &hold, &not_ready, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
 
     let (http_stop, stopped) = oneshot::channel();
@@ -212,16 +228,22 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     })
 }
 
+/// A directory that has been read and goes together with us.
 fn open_directory(
     directory: config::Directory,
     events: ldap::Events,
-    runtime: &Handle,
+    runtime: &Runtime,
 ) -> Result<(Arc<dyn Directory>, Arc<Bindings>), StartError> {
     match directory {
         config::Directory::Ldap(wanted) => {
             let bindings = Arc::new(Bindings::new(wanted.scope));
-            let ldap = Ldap::start(wanted.settings, Arc::clone(&bindings), events, runtime)?;
-            Ok((ldap, bindings))
+            let ldap = Ldap::start(wanted.settings, Arc::clone(&bindings), events, runtime.handle())?;
+            runtime.block_on(first_reading(&bindings, &*ldap))?;
+            match runtime.block_on(ldap.otp_overlay_guards()) {
+                Ok(Guarded::Yes) => Err(StartError::OverlayGuards),
+                // A server that does not show its configuration, or is not there yet, is taken at the operator's word.
+                Ok(Guarded::No | Guarded::Unknown) | Err(_) => Ok((ldap, bindings)),
+            }
         }
         config::Directory::Embedded(wanted) => {
             let scope = Scope::Complete { max_stale: embedded::MAX_STALE };
@@ -229,6 +251,7 @@ fn open_directory(
             let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let embedded = Arc::new(Embedded::open(&wanted.folder, Arc::clone(&bindings), at_once)?);
             runtime.spawn(Arc::clone(&embedded).keep_confirmed());
+            runtime.block_on(first_reading(&bindings, &*embedded))?;
             Ok((embedded, bindings))
         }
     }

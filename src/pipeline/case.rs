@@ -92,17 +92,26 @@ pub struct Outgoing {
     _place: Option<Place>,
 }
 
+/// What a request holds from the moment it is known to be no retransmission.
+pub(super) struct Entered {
+    /// Its name.
+    pub id: RequestId,
+    /// Its entry among the duplicates.
+    pub key: duplicates::Key,
+    /// Its place among the requests in flight.
+    pub place: Place,
+}
+
 impl Case {
     pub(super) fn new(
-        id: RequestId,
+        entered: Entered,
         client: &Arc<Client>,
         served: &Arc<Served>,
         to: ReplyTo,
         arrival: &Arrival<'_>,
-        key: duplicates::Key,
-        place: Place,
         tables: Tables,
     ) -> Box<Case> {
+        let Entered { id, key, place } = entered;
         Box::new(Case {
             id,
             client: Arc::clone(client),
@@ -235,6 +244,11 @@ impl Drop for Case {
     fn drop(&mut self) {
         self.release();
         if !self.ended {
+            for mark in &self.marks {
+                if let Mark::Pin(source) = mark {
+                    self.tables.durable.pins.unpin(*source);
+                }
+            }
             self.tables.passing.duplicates.forget(self.key, self.id);
         }
     }

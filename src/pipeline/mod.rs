@@ -21,6 +21,7 @@ pub mod drive;
 pub mod evidence;
 mod notices;
 
+use case::Entered;
 pub use case::{Case, Finished, Outgoing};
 
 use crate::authenticate::{
@@ -49,7 +50,7 @@ use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 use notices::Notices;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Everything a judgement needs, shared by all workers.
 pub struct Pipeline {
@@ -61,6 +62,8 @@ pub struct Pipeline {
     names: ahash::RandomState,
     hints: Hints,
     notices: Notices,
+    /// Whether Status-Server is answered: as of the housekeeper's last look.
+    ready: AtomicBool,
 }
 
 /// What configuration decides, replaced as a whole by a reload.
@@ -158,7 +161,7 @@ pub enum Step {
 /// What the directory is asked.
 pub enum Question {
     /// Who has this name?
-    Find(UserName),
+    Find(Box<UserName>),
     /// Is this the user's password? Never empty.
     Password(Arc<User>, Secret),
 }
@@ -182,6 +185,7 @@ impl Pipeline {
             names: ahash::RandomState::new(),
             hints: Hints::default(),
             notices: Notices::default(),
+            ready: AtomicBool::new(true),
         }
     }
 
@@ -264,7 +268,8 @@ impl Pipeline {
         if request.kind == Kind::StatusServer {
             return self.answer_status_server(client, &served.counters, arrival, &to);
         }
-        let place = self.tables.admission.enter(served.slot).map_err(|refused| match refused {
+        let most = usize::try_from(client.in_flight_max).unwrap_or(usize::MAX);
+        let place = self.tables.admission.enter(served.slot, most).map_err(|refused| match refused {
             admission::Refused::Share => Reason::ClientShare,
             admission::Refused::Full => Reason::Overload,
         })?;
@@ -287,7 +292,8 @@ impl Pipeline {
             Seen::Differs => return Err(Reason::DuplicateDiffers),
             Seen::Full => return Err(Reason::TableFull),
         }
-        let mut case = Case::new(id, client, served, to, arrival, key, place, self.tables.clone());
+        let mut case =
+            Case::new(Entered { id, key, place }, client, served, to, arrival, self.tables.clone());
         if let Signature::Verified(_) = request.signature {
             case.signed = true;
             if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
@@ -312,32 +318,19 @@ impl Pipeline {
         credential: Credential<'_>,
     ) -> Result<Step, Reason> {
         let client = Arc::clone(&case.client);
-        let Some((operation, requirement)) = client.profile.operation(&request.packet) else {
-            return Ok(self.reject(case, Refusal::free(Reason::OperationUnknown)));
-        };
-        case.operation = Some(operation.clone());
-        case.requirement = requirement;
         case.calling_station = credential.calling_station.and_then(UserName::new);
         let user_name = client.user_name.apply(credential.user_name);
         let user = self.names.hash_one(user_name.octets());
         case.user_name = Some(user_name);
         case.field = Some(credential.password);
+        let Some((operation, requirement)) = client.profile.operation(&request.packet) else {
+            return Ok(self.reject(case, Refusal::free(Reason::OperationUnknown)));
+        };
+        case.operation = Some(operation.clone());
+        case.requirement = requirement;
 
-        match self.tables.time_guard.look(case.at) {
-            Look::Trusted => {}
-            Look::Jumped(milliseconds) => {
-                self.metrics.clock_jumps.inc();
-                tracing::error!(
-                    event = "clock-jumped",
-                    milliseconds,
-                    "the wall clock jumped; no code is judged until it is back or the new time has held for a while"
-                );
-                return Ok(self.give_up(&mut case, Reason::ClockGuarded));
-            }
-            Look::Guarded => return Ok(self.give_up(&mut case, Reason::ClockGuarded)),
-            Look::Recovered => {
-                tracing::warn!(event = "clock-trusted", "the wall clock is trusted again");
-            }
+        if !self.trusts_clock(case.at) {
+            return Ok(self.give_up(&mut case, Reason::ClockGuarded));
         }
         if let Some(state) = credential.state {
             let taken = self.tables.passing.challenges.take(state, case.served.slot, user, case.at.mono);
@@ -354,7 +347,7 @@ impl Pipeline {
         match self.tables.bindings.look_up(name, case.at.mono) {
             Known::Stale => Ok(self.give_up(&mut case, Reason::DirectoryStale)),
             Known::Ask => {
-                let question = Question::Find(name.clone());
+                let question = Question::Find(Box::new(name.clone()));
                 Ok(Step::Ask(case, question))
             }
             known => Ok(self.judge(case, known)),
@@ -379,6 +372,8 @@ impl Pipeline {
         };
         // Borrowed by the decision; given back to the case once there is one.
         let first_step = case.first_step.take();
+        // The answer to a challenge is a guess of a code, whatever it looks like (CHL-08).
+        case.guessed_code = first_step.is_some();
         let pasts: ArrayVec<_, TOKENS_MAX> =
             tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {
@@ -471,10 +466,24 @@ impl Pipeline {
                 taken += 1;
             }
         }
+        if taken > 0 {
+            self.forgive_others(&mut case, &claims);
+        }
         if asked_for_code && taken == 0 {
             return self.reject(case, Refusal::free(Reason::CodeUsed));
         }
         self.accept(case, if asked_for_code { Reason::CodeAccepted } else { Reason::CodeNotAsked })
+    }
+
+    /// A wrong code counts against every token it could have been; a right one clears what that has left on the others.
+    fn forgive_others(&self, case: &mut Case, claims: &[Use]) {
+        let Some(user) = case.user.clone() else { return };
+        for token in tokens_of(&user).iter().filter(|token| claims.iter().all(|used| used.token != token.id))
+        {
+            if let Some(mark) = self.tables.durable.tokens.forgive(token.id, token.imprint, renewal(token)) {
+                case.mark(Mark::Token(mark));
+            }
+        }
     }
 
     /// Claims every code that matched; `false` if another request was faster with one of them.
@@ -602,6 +611,33 @@ impl Pipeline {
             })
     }
 
+    /// Looks at the clock, and says in the log what became of it. Called for each request, and by the housekeeper, so
+    /// that a daemon whom nobody asks recovers too.
+    pub fn trusts_clock(&self, now: Moment) -> bool {
+        match self.tables.time_guard.look(now) {
+            Look::Trusted => true,
+            Look::Guarded => false,
+            Look::Jumped(milliseconds) => {
+                self.metrics.clock_jumps.inc();
+                tracing::error!(
+                    event = "clock-jumped",
+                    milliseconds,
+                    "the wall clock jumped; no code is judged until it is back or the new time has held for a while"
+                );
+                false
+            }
+            Look::Recovered => {
+                tracing::warn!(event = "clock-trusted", "the wall clock is trusted again");
+                true
+            }
+        }
+    }
+
+    /// The housekeeper has looked whether everything that answers need is there.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
     /// The one way out for everything that is answered: reply, evidence and marks go to the journal together.
     fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
         let at = case.at;
@@ -624,7 +660,9 @@ impl Pipeline {
         to: &ReplyTo,
     ) -> Result<Step, Reason> {
         // A gateway that hears nothing asks its next server, and that is right while we could not judge anybody.
-        let ready = self.tables.bindings.is_fresh(arrival.at.mono) && !self.tables.time_guard.is_guarded();
+        let ready = self.ready.load(Ordering::Relaxed)
+            && self.tables.bindings.is_fresh(arrival.at.mono)
+            && !self.tables.time_guard.is_guarded();
         if !ready || !self.hints.status.take(STATUS_SERVER_PER_SECOND, arrival.at) {
             return Err(Reason::StatusServerSilent);
         }

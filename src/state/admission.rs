@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts requests in flight, in all and by client. While less than half of the places are taken, everybody may have
-/// more; from then on, a client may hold no more than its equal part. So one gateway's storm cannot starve the others.
+/// Counts requests in flight, in all and by client. Each client has a limit of its own. While less than half of the
+/// places are taken, everybody may have more up to that; from then on, a client may hold no more than its equal part,
+/// where one part is always left for whoever comes next. So one gateway's storm cannot starve the others.
 pub struct Admission {
     limit: usize,
     total: AtomicUsize,
@@ -38,11 +39,11 @@ impl Admission {
         }
     }
 
-    /// Takes a place for a request of `client`.
+    /// Takes a place for a request of `client`, which may hold `most`.
     ///
     /// # Errors
     /// Says whether the client or everybody has had enough.
-    pub fn enter(self: &Arc<Admission>, client: u16) -> Result<Place, Refused> {
+    pub fn enter(self: &Arc<Admission>, client: u16, most: usize) -> Result<Place, Refused> {
         let Some(own) = self.clients.get(usize::from(client)) else { return Err(Refused::Share) };
         let before = own.fetch_add(1, Ordering::Relaxed);
         if before == 0 {
@@ -54,8 +55,8 @@ impl Admission {
         if total >= self.limit {
             return Err(Refused::Full);
         }
-        let part = self.limit / self.active.load(Ordering::Relaxed).max(1);
-        if total >= self.limit / 2 && before >= part {
+        let part = self.limit / self.active.load(Ordering::Relaxed).saturating_add(1);
+        if before >= most || (total >= self.limit / 2 && before >= part) {
             return Err(Refused::Share);
         }
         Ok(place)
@@ -82,18 +83,35 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    const MOST: usize = 1000;
+
+    fn enter_often(admission: &Arc<Admission>, client: u16, most: usize) -> Vec<Place> {
+        (0..1000).filter_map(|_| admission.enter(client, most).ok()).collect()
+    }
+
     #[test]
-    fn sec_14_a_storm_leaves_room_for_the_others() {
+    fn sec_14_a_storm_leaves_room_for_whoever_comes_next() {
+        let admission = Arc::new(Admission::new(3, 120));
+        let storm = enter_often(&admission, 0, MOST);
+        assert_eq!(storm.len(), 60);
+        assert_eq!(admission.enter(0, MOST).err(), Some(Refused::Share));
+        let second = enter_often(&admission, 1, MOST);
+        assert_eq!(second.len(), 40);
+        let third = enter_often(&admission, 2, MOST);
+        assert_eq!(third.len(), 20);
+        assert_eq!(admission.enter(2, MOST).err(), Some(Refused::Full));
+        drop((storm, second, third));
+        assert_eq!(admission.in_flight(), 0);
+        assert_eq!(enter_often(&admission, 0, MOST).len(), 60);
+        assert_eq!(admission.in_flight(), 0);
+    }
+
+    #[test]
+    fn sec_14_a_client_has_a_limit_of_its_own() {
         let admission = Arc::new(Admission::new(2, 100));
-        let quiet = admission.enter(1).ok().unwrap();
-        let storm: Vec<Place> = (0..1000).filter_map(|_| admission.enter(0).ok()).collect();
-        assert_eq!(storm.len(), 50);
-        assert_eq!(admission.enter(0).err(), Some(Refused::Share));
-        let others: Vec<Place> = (0..40).filter_map(|_| admission.enter(1).ok()).collect();
-        assert_eq!(others.len(), 40);
-        drop((storm, others, quiet));
-        assert_eq!(admission.in_flight(), 0);
-        assert_eq!((0..1000).map_while(|_| admission.enter(0).ok()).collect::<Vec<_>>().len(), 100);
-        assert_eq!(admission.in_flight(), 0);
+        let few = enter_often(&admission, 0, 7);
+        assert_eq!(few.len(), 7);
+        assert_eq!(admission.enter(0, 7).err(), Some(Refused::Share));
+        assert!(admission.enter(1, 7).is_ok());
     }
 }

@@ -119,7 +119,7 @@ impl<R: Send + 'static> Committer<R> {
         }
     }
 
-    /// Works until it is told to close or nobody can stage any more; says whether everything staged is in the journal.
+    /// Works until it is told to close or nobody can stage any more; says whether the disk took everything.
     pub(super) fn serve(mut self, queue: &Receiver<Message<R>>) -> Health {
         // Whatever ends this thread, a panic of `on_batch` included: nothing is accepted after it.
         let _end = Ended(Arc::clone(&self.shared));
@@ -150,7 +150,6 @@ impl<R: Send + 'static> Committer<R> {
             }
         }
         self.finish();
-        // Looked at before the end of this thread counts as a failure.
         self.shared.health()
     }
 

@@ -32,7 +32,7 @@ pub use error::{Damage, DamageKind, Error};
 pub use figures::Figures;
 pub use files::Files;
 pub use opening::{Opened, Recovered, open, open_on};
-pub use recovery::Torn;
+pub use recovery::{Item, Torn};
 
 use crate::state::{Mark, Marks};
 use committer::{Committer, Message};
@@ -270,16 +270,13 @@ impl<R: Send + 'static> Store<R> {
         answer
     }
 
-    /// Answers everything that was staged, makes it durable, and ends the committer; says whether that went well. What
-    /// is staged afterwards comes back. Waits for the disk; a second call returns when the first is done.
+    /// Answers everything that was staged, makes it durable, and ends the committer; says whether the disk took all of
+    /// it. What is staged afterwards comes back. Waits for the disk; a second call returns when the first is done.
     pub fn close(&self) -> Health {
         let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = committer.take() {
-            let _ = self.queue.send(Message::Close);
-            // One that panicked has failed, and its health says so.
-            return thread.join().unwrap_or_else(|_| self.health());
-        }
-        self.health()
+        let Some(thread) = committer.take() else { return self.health() };
+        let _ = self.queue.send(Message::Close);
+        thread.join().unwrap_or_else(|_| self.health())
     }
 }
 

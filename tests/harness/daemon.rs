@@ -1,11 +1,11 @@
 //! The built binary as its administrator runs it.
 
-use super::wait_for;
+use super::{wait_for, wait_or};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,6 +44,13 @@ impl Daemon {
 
     /// Starts with additional environment variables (for example a moved clock).
     pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Daemon {
+        let mut daemon = Daemon::launch(config, environment);
+        daemon.wait_until_ready();
+        daemon
+    }
+
+    /// Starts it and waits for nothing: it may never become ready.
+    pub fn launch(config: &Path, environment: &[(&str, &str)]) -> Daemon {
         let mut child = Command::new(binary())
             .args(["serve", "--log-format", "json", "--config"])
             .arg(config)
@@ -56,19 +63,34 @@ impl Daemon {
         let log = Arc::new(Mutex::new(Vec::new()));
         read_lines(child.stdout.take().unwrap(), Arc::clone(&log));
         read_lines(child.stderr.take().unwrap(), Arc::clone(&log));
-        let ready = wait_for("the ready line", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("the daemon ended with {status}:\n{}", log.lock().unwrap().join("\n"));
-            }
-            let lines = log.lock().unwrap();
-            lines.iter().find(|line| field(line, "event").as_deref() == Some("ready")).cloned()
-        });
+        let mut daemon = Daemon::nothing();
+        (daemon.child, daemon.log) = (Some(child), log);
+        daemon
+    }
+
+    fn wait_until_ready(&mut self) {
+        let log = Arc::clone(&self.log);
+        let ready = wait_or(
+            "the ready line",
+            || log.lock().unwrap().join("\n"),
+            || {
+                if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                    panic!("the daemon ended with {status}:\n{}", self.log());
+                }
+                self.events("ready").pop()
+            },
+        );
         let addresses = |name: &str| -> Vec<SocketAddr> {
             let text = field(&ready, name).unwrap_or_default();
             text.split([',', ' ']).filter_map(|address| address.parse().ok()).collect()
         };
-        let http = addresses("http").first().copied().unwrap_or_else(|| "127.0.0.1:9".parse().unwrap());
-        Daemon { radius: addresses("radius_udp"), http, child: Some(child), log }
+        self.radius = addresses("radius_udp");
+        self.http = addresses("http").first().copied().unwrap_or(self.http);
+    }
+
+    /// Waits until it has ended by itself; gives its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        wait_for("the daemon to end", || self.child.as_mut().unwrap().try_wait().unwrap()).code()
     }
 
     /// No daemon: what stands in the place of one that is being restarted.
@@ -98,10 +120,11 @@ impl Daemon {
         assert!(status.unwrap().success());
     }
 
-    /// SIGTERM, and the exit status that follows.
-    pub fn stop(mut self) -> ExitStatus {
+    /// SIGTERM, and a clean end that follows.
+    pub fn stop(mut self) {
         self.signal("TERM");
-        wait_for("the daemon to stop", || self.child.as_mut()?.try_wait().unwrap())
+        let ended = self.ended();
+        assert_eq!(ended, Some(0), "a clean stop:\n{}", self.log());
     }
 
     /// SIGKILL: no chance to save anything.
@@ -118,14 +141,18 @@ impl Daemon {
 
     /// One HTTP GET: status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        self.try_get(path).expect("an answer over HTTP")
+    }
+
+    fn try_get(&self, path: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(self.http)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let status = text.split_whitespace().nth(1).unwrap().parse().unwrap();
+        stream.read_to_string(&mut text)?;
+        let status = text.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        (status, body)
+        Ok((status, body))
     }
 
     /// All series of /metrics whose name and labels start with the given text, as one sum.
@@ -142,6 +169,11 @@ impl Daemon {
             .filter_map(|line| line.rsplit_once(' '))
             .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
             .collect()
+    }
+
+    /// Waits until a metric has this value: a reply may be here before it is counted.
+    pub fn wait_for_metric(&self, series: &str, value: f64) {
+        wait_for(&format!("{series} = {value}"), || (self.metric(series) == value).then_some(()));
     }
 
     /// How often requests ended for this reason, over all clients.
@@ -162,6 +194,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // Of a story that failed, everything is worth knowing.
+        if std::thread::panicking() && self.child.is_some() {
+            eprintln!("the daemon's log:\n{}", self.log());
+            let text = self.try_get("/metrics").map_or_else(|error| error.to_string(), |(_, body)| body);
+            let counted = text.lines().filter(|line| !line.contains("_bucket{") && !line.ends_with(" 0"));
+            counted.filter(|line| line.starts_with("sekisho_")).for_each(|line| eprintln!("{line}"));
+        }
         if let Some(child) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();

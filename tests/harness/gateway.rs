@@ -144,6 +144,18 @@ impl Gateway {
         self.request_with(user, code.as_bytes(), &[(kind::STATE, state.to_vec())])
     }
 
+    /// The next octets that arrive, whatever they answer.
+    pub fn receive_any(&self) -> Vec<u8> {
+        let mut buffer = [0; 65536];
+        self.socket.set_read_timeout(Some(ANSWER)).unwrap();
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => return buffer[..received.expect("an answer")].to_vec(),
+            }
+        }
+    }
+
     /// Nothing has arrived. For silence that a counter has already confirmed.
     pub fn expect_nothing(&self) {
         self.socket.set_nonblocking(true).unwrap();
@@ -167,7 +179,11 @@ impl Gateway {
         loop {
             let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
             self.socket.set_read_timeout(Some(left)).unwrap();
-            let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
+            let (length, from) = match self.socket.recv_from(&mut buffer) {
+                Ok(arrived) => arrived,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_) => return None,
+            };
             if buffer[1] == request.octets[1] {
                 return Some(request.genuine(&buffer[..length], from));
             }

@@ -5,28 +5,39 @@
 
 #![allow(dead_code, reason = "each story uses its part of the harness")]
 
+pub mod clock;
 pub mod daemon;
 pub mod gateway;
+pub mod proxy;
 pub mod slapd;
 pub mod world;
 
+pub use clock::Clock;
 pub use daemon::Daemon;
-pub use gateway::{Gateway, Request};
-pub use world::{World, WorldBuilder};
+pub use gateway::{Gateway, Reply, Request, code};
+pub use proxy::{Manners, Proxy};
+pub use world::{
+    PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif,
+};
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` gives a value; fails with `what` after ten seconds.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_or(what, String::new, condition)
+}
+
+/// The same, with something to say when it fails.
+pub fn wait_or<T>(what: &str, told: impl FnOnce() -> String, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
-    loop {
+    while begun.elapsed() < Duration::from_secs(10) {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "waited 10 s for: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+    panic!("waited 10 s for: {what}\n{}", told());
 }
 
 /// The code that a token shows: seconds away from now, as `oathtool` computes it.
@@ -70,7 +81,7 @@ pub fn at_step_begin(period: u64, needed: u64) {
     wait_for_long("a step with enough time left", || (unix_now() % period <= period - needed).then_some(()));
 }
 
-/// As [`wait_for`], for what takes its time: at most 70 s.
+/// [`wait_for`] for what takes longer by its nature, at most 70 s.
 pub fn wait_for_long(what: &str, mut condition: impl FnMut() -> Option<()>) {
     let begun = Instant::now();
     while condition().is_none() {

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "every test takes what it needs; a harness that cannot work must fail the test"
 )]
 
@@ -16,6 +17,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The suffix of the tree.
@@ -178,11 +180,31 @@ impl Slapd {
     pub fn load(&self, ldif: &str) {
         assert!(self.child.is_none(), "slapadd needs a stopped slapd");
         let file = self.directory.path().join("load.ldif");
-        std::fs::write(&file, ldif).unwrap();
+        std::fs::write(&file, classes_together(ldif)).unwrap();
         let conf = self.directory.path().join("slapd.conf");
         let mut slapadd = Command::new("/usr/sbin/slapadd");
         slapadd.arg("-q").arg("-f").arg(conf).arg("-b").arg(BASE).arg("-l").arg(file);
         succeeded("slapadd", &slapadd.output().expect("slapadd is missing: install slapd"));
+    }
+
+    /// Everything in it as LDIF with its identities, as slapcat writes it: a replica loads this.
+    pub fn dump(&self) -> String {
+        let mut slapcat = Command::new("/usr/sbin/slapcat");
+        slapcat.arg("-f").arg(self.directory.path().join("slapd.conf")).arg("-b").arg(BASE);
+        let output = slapcat.output().expect("slapcat is missing: install slapd");
+        succeeded("slapcat", &output);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A slapd with the same entries and identities as this one.
+    pub fn replica(&self, options: &Options) -> Slapd {
+        let mut replica = Slapd::start(options);
+        replica.stop();
+        std::fs::remove_dir_all(replica.directory.path().join("db")).unwrap();
+        std::fs::create_dir(replica.directory.path().join("db")).unwrap();
+        replica.load(&self.dump());
+        replica.run();
+        replica
     }
 
     /// Changes entries as the administrator: LDIF with changetypes; entries without one are added.
@@ -244,6 +266,14 @@ impl Slapd {
     /// Freezes it: connections stay open and nothing answers.
     pub fn freeze(&self) {
         self.signal("-STOP");
+        // The signal is on its way when it is sent; each thread stops when it gets to it.
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('T'))
+        };
+        while !std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().all(stopped) {
+            std::thread::yield_now();
+        }
     }
 
     /// Lets a frozen one go on.
@@ -262,6 +292,17 @@ impl Slapd {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Changes what it holds while nobody who knows its port can reach it; it runs again afterwards.
+    pub fn change_unseen(&mut self, change: impl FnOnce(&Slapd)) {
+        self.stop();
+        let port = std::mem::replace(&mut self.port, free_port());
+        self.run();
+        change(self);
+        self.stop();
+        self.port = port;
+        self.run();
     }
 
     /// Starts it again on the same ports with the same data.
@@ -335,15 +376,17 @@ pub fn token_dn(cn: &str) -> String {
 
 /// A user as LDIF.
 pub fn user_ldif(user: User<'_>) -> String {
-    let mut ldif = format!(
-        "dn: {}\nobjectClass: inetOrgPerson\nuid: {uid}\ncn: {uid}\nsn: {uid}\n",
-        user_dn(user.uid),
-        uid = user.uid
-    );
-    writeln!(ldif, "userPassword:: {}", base64(user.password)).unwrap();
+    let mut ldif = format!("dn: {}\nobjectClass: inetOrgPerson\n", user_dn(user.uid));
     if !user.tokens.is_empty() {
         ldif.push_str("objectClass: oathTOTPUser\n");
     }
+    writeln!(
+        ldif,
+        "uid: {uid}\ncn: {uid}\nsn: {uid}\nuserPassword:: {}",
+        base64(user.password),
+        uid = user.uid
+    )
+    .unwrap();
     for token in user.tokens {
         writeln!(ldif, "oathTOTPToken: {token}").unwrap();
     }
@@ -377,6 +420,21 @@ pub fn base64(octets: &[u8]) -> String {
     text
 }
 
+/// slapadd sees only those values of objectClass that stand together; brings all of an entry's right behind its DN.
+fn classes_together(ldif: &str) -> String {
+    let mut sorted = String::new();
+    for record in ldif.split("\n\n") {
+        let (dn, rest) = record.trim_start().split_once('\n').unwrap_or((record, ""));
+        let (classes, others): (Vec<&str>, Vec<&str>) =
+            rest.lines().partition(|line| line.to_ascii_lowercase().starts_with("objectclass:"));
+        for line in [dn].into_iter().chain(classes).chain(others) {
+            writeln!(sorted, "{line}").unwrap();
+        }
+        sorted.push('\n');
+    }
+    sorted
+}
+
 fn configuration(path: &Path, options: &Options) -> String {
     let mut conf = String::new();
     for schema in ["core", "cosine", "inetorgperson"] {
@@ -401,12 +459,12 @@ fn configuration(path: &Path, options: &Options) -> String {
          \ndatabase mdb\nsuffix {BASE}\nrootdn {ADMIN_DN}\nrootpw {ADMIN_PASSWORD}\ndirectory {path}/db\nmaxsize 1073741824\ndbnosync\n\
          index objectClass,uid,entryUUID,entryCSN eq\nindex oathTOTPToken,oathHOTPToken,oathTokenSerialNumber eq\n\
          access to attrs=userPassword by anonymous auth by * none\n\
-         access to * by dn.exact={SERVICE_DN} read by anonymous auth by * none\n\
-         limits dn.exact={SERVICE_DN} size=unlimited"
+         access to * by dn.exact={SERVICE_DN} read by anonymous auth by * none"
     )
     .unwrap();
+    // The first limits that fit count, so that a test can set its own.
     conf.push_str(&options.database);
-    conf.push_str("\noverlay syncprov\n");
+    writeln!(conf, "\nlimits dn.exact={SERVICE_DN} size=unlimited\noverlay syncprov").unwrap();
     if options.password_policy {
         writeln!(conf, "overlay ppolicy\nppolicy_default cn=default,ou=policies,{BASE}\nppolicy_use_lockout")
             .unwrap();
@@ -440,8 +498,18 @@ fn usual_entries(options: &Options) -> String {
 }
 
 /// A port that was free a moment ago.
+///
+/// Below the range that the system gives to others, and never the same twice in one program: a slapd that is stopped
+/// and started again must find its port free.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let place = std::process::id().wrapping_mul(7919) + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + u16::try_from(place % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn succeeded(tool: &str, output: &Output) {

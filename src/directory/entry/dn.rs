@@ -136,7 +136,12 @@ fn fold(value: &[u8], normal: &mut String) {
         value.iter().for_each(|octet| _ = write!(normal, "\\{octet:02x}"));
         return;
     };
-    let text: String = text.nfkc().flat_map(char::to_lowercase).nfkc().collect();
+    // ASCII is in NFKC already, and nearly every DN is ASCII.
+    let text: String = if text.is_ascii() {
+        text.to_ascii_lowercase()
+    } else {
+        text.nfkc().flat_map(char::to_lowercase).nfkc().collect()
+    };
     for (at, word) in text.split_whitespace().enumerate() {
         if at > 0 {
             normal.push(' ');

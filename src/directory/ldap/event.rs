@@ -73,13 +73,13 @@ pub enum Event {
         /// Users that would be left.
         after: usize,
     },
-    /// A token cannot be used because of what the directory says about others.
-    Conflict {
+    /// A token cannot be used; told whenever its user is read.
+    Unusable {
         /// The user's entry.
         user: EntryId,
         /// The token's serial number.
         serial: TokenSerial,
-        /// [`Defect::SeveralOwners`] or [`Defect::SerialRepeated`].
+        /// Why.
         defect: Defect,
     },
     /// An entry could not be read and is not in the table.

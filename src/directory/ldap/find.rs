@@ -95,7 +95,7 @@ impl Finder<'_> {
                 }
             }
         }
-        super::reading::tell_conflicts(&user, &self.shared.events);
+        super::reading::tell_unusable(&user, &self.shared.events);
         Ok((user, names))
     }
 

@@ -1,7 +1,8 @@
 //! Follows the directory (RFC 4533 refreshAndPersist): everything once, then every change as it happens.
 //!
-//! One connection carries two sessions, one for users and one for what they lead to, and a question every second
-//! whose answer proves that nothing is stuck between the server and us.
+//! There are two sessions, one for users and one for what they lead to, each on a connection of its own: slapd lets a
+//! connection have no more operations at once than half its threads, and a session never ends. Between them goes a
+//! question twice a second whose answer proves that nothing is stuck between the server and us.
 
 use super::connection::{Connection, Trouble};
 use super::event::{Ended, Event, Operation};
@@ -91,6 +92,21 @@ pub async fn follow(shared: Arc<Shared>) {
     }
 }
 
+/// A connection with one of the two sessions on it.
+struct Line {
+    connection: Connection,
+    pulse: Pulse,
+}
+
+/// Whether the server is still there.
+struct Pulse {
+    /// The question that waits for its answer, and when it was asked.
+    question: Option<(u32, Mono)>,
+    /// When the last question was asked that has been answered.
+    proven: Option<Mono>,
+    heard: Mono,
+}
+
 struct Session<'a> {
     shared: &'a Shared,
     link: &'a Link,
@@ -102,87 +118,83 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn run(&mut self, bookmark: &mut Bookmark) -> Result<std::convert::Infallible, End> {
-        let mut connection = self.link.connect().await?;
-        let mut parts = self.ask(&mut connection, bookmark).await?;
-        let timeout = self.shared.settings.timeout;
+        let (mut users, mut others) = (self.line().await?, self.line().await?);
+        let [user_cookie, other_cookie] = &bookmark.cookies;
+        let mut parts = [
+            self.ask(&mut users.connection, Content::Users, user_cookie.as_deref()).await?,
+            self.ask(&mut others.connection, Content::Others, other_cookie.as_deref()).await?,
+        ];
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut question: Option<(u32, Mono)> = None;
-        let mut heard = now().mono;
         loop {
-            tokio::select! {
-                message = connection.receive() => {
-                    let message = message?;
-                    match question {
-                        Some((id, asked)) if id == message.id => {
-                            question = None;
-                            if self.live {
-                                self.shared.bindings.confirm(asked);
-                            }
-                        }
-                        _ => self.heard(message, &mut parts, bookmark).await?,
+            let (content, message, pulse) = tokio::select! {
+                message = users.connection.receive() => (Content::Users, message?, &mut users.pulse),
+                message = others.connection.receive() => (Content::Others, message?, &mut others.pulse),
+                _ = ticks.tick() => {
+                    for line in [&mut users, &mut others] {
+                        line.ask(self.shared.settings.timeout).await?;
                     }
-                    // After the work: what waits in the socket meanwhile is no silence of the server.
-                    heard = now().mono;
+                    continue;
                 }
-                _ = ticks.tick() => match question {
-                    // During a long refresh the answer waits behind the entries, which is no silence.
-                    Some(_) if now().mono.since(heard) > timeout => return Err(Trouble::TimedOut(timeout).into()),
-                    Some(_) => {}
-                    None => {
-                        let id = connection.begin();
-                        question = Some((id, now().mono));
-                        let asking = connection.send(message::extended(id, WHO_AM_I));
-                        super::connection::within(timeout, asking).await?;
+            };
+            match pulse.question {
+                Some((id, asked)) if id == message.id => {
+                    (pulse.question, pulse.proven) = (None, Some(asked));
+                    if let (true, Some(a), Some(b)) = (self.live, users.pulse.proven, others.pulse.proven) {
+                        self.shared.bindings.confirm(a.min(b));
                     }
-                },
+                }
+                _ => self.heard(content, message, &mut parts, bookmark).await?,
             }
+            // After the work: what waits in the socket meanwhile is no silence of the server.
+            let line = if content == Content::Users { &mut users } else { &mut others };
+            line.pulse.heard = now().mono;
         }
     }
 
-    async fn ask(&self, connection: &mut Connection, bookmark: &Bookmark) -> Result<[Part; 2], Trouble> {
+    async fn line(&self) -> Result<Line, Trouble> {
+        let connection = self.link.connect().await?;
+        Ok(Line { connection, pulse: Pulse { question: None, proven: None, heard: now().mono } })
+    }
+
+    /// Begins one of the two sessions.
+    async fn ask(
+        &self,
+        connection: &mut Connection,
+        content: Content,
+        cookie: Option<&[u8]>,
+    ) -> Result<Part, Trouble> {
         let shared = self.shared;
-        let attributes = shared.reading.attribute_list();
-        let mut ids = [0, 0];
-        let filters = [&shared.reading.users, &shared.reading.others];
-        for ((id, filter), cookie) in ids.iter_mut().zip(filters).zip(&bookmark.cookies) {
-            *id = connection.begin();
-            let search = Search {
-                base: &shared.settings.base,
-                scope: Scope::Subtree,
-                filter: filter.octets(),
-                attributes: &attributes,
-                size_limit: 0,
-                time_limit: 0,
-                controls: &[sync::request(cookie.as_deref())],
-            };
-            let asking = connection.send(message::search(*id, &search));
-            super::connection::within(shared.settings.timeout, asking).await?;
-        }
-        let [users, others] = ids;
-        let [user_cookie, other_cookie] = &bookmark.cookies;
-        let part = |content, id, full| Part {
-            content,
-            id,
-            stage: Some(Changes::default()),
-            full,
-            refreshed: false,
-            cookie: None,
+        let filter = match content {
+            Content::Users => &shared.reading.users,
+            Content::Others => &shared.reading.others,
         };
-        Ok([
-            part(Content::Users, users, user_cookie.is_none()),
-            part(Content::Others, others, other_cookie.is_none()),
-        ])
+        let id = connection.begin();
+        let search = Search {
+            base: &shared.settings.base,
+            scope: Scope::Subtree,
+            filter: filter.octets(),
+            attributes: &shared.reading.attribute_list(),
+            size_limit: 0,
+            time_limit: 0,
+            controls: &[sync::request(cookie)],
+        };
+        let asking = connection.send(message::search(id, &search));
+        super::connection::within(shared.settings.timeout, asking).await?;
+        let (stage, full) = (Some(Changes::default()), cookie.is_none());
+        Ok(Part { content, id, stage, full, refreshed: false, cookie: None })
     }
 
     /// Takes in one message of one of the two sessions.
     async fn heard(
         &mut self,
+        content: Content,
         message: Message<'_>,
         parts: &mut [Part; 2],
         bookmark: &mut Bookmark,
     ) -> Result<(), End> {
-        let part = parts.iter_mut().find(|part| part.id == message.id).ok_or(super::ber::Malformed)?;
+        let part = parts.iter_mut().find(|part| (part.content, part.id) == (content, message.id));
+        let part = part.ok_or(super::ber::Malformed)?;
         match message.response {
             Response::Entry(entry) => {
                 let state = message.control(SYNC_STATE)?.ok_or(super::ber::Malformed)?;
@@ -260,13 +272,14 @@ impl Session<'_> {
 
     /// Both contents are whole: puts them into effect together.
     async fn refreshed(&mut self, parts: &mut [Part; 2]) -> Result<(), End> {
-        for part in parts.iter() {
-            let Some(stage) = &part.stage else { continue };
-            if let Err(shrunk) = self.table.check(part.content, stage)
-                && !self.shared.take_permission()
-            {
-                return Err(End::Shrunk(shrunk));
-            }
+        let check = parts.iter().try_for_each(|part| match &part.stage {
+            Some(stage) => self.table.check(part.content, stage),
+            None => Ok(()),
+        });
+        if let Err(shrunk) = check
+            && !self.shared.take_permission()
+        {
+            return Err(End::Shrunk(shrunk));
         }
         let stages = parts.each_mut().map(|part| (part.content, part.stage.take().unwrap_or_default()));
         self.table.apply(stages).await;
@@ -281,6 +294,23 @@ impl Session<'_> {
             ended: Ended::Answered,
         });
         Ok(())
+    }
+}
+
+impl Line {
+    /// Asks whether the server is there, unless that is still unanswered: then it has to be heard of otherwise, because
+    /// during a long refresh the answer waits behind the entries.
+    async fn ask(&mut self, timeout: Duration) -> Result<(), Trouble> {
+        match self.pulse.question {
+            Some(_) if now().mono.since(self.pulse.heard) > timeout => Err(Trouble::TimedOut(timeout)),
+            Some(_) => Ok(()),
+            None => {
+                let id = self.connection.begin();
+                self.pulse.question = Some((id, now().mono));
+                let asking = self.connection.send(message::extended(id, WHO_AM_I));
+                super::connection::within(timeout, asking).await
+            }
+        }
     }
 }
 

@@ -113,6 +113,14 @@ impl Ldap {
         Ok(Arc::new(Ldap { shared, tasks }))
     }
 
+    /// Whether the servers ask for codes themselves, so that ours would be used up twice (LDAP-23).
+    ///
+    /// # Errors
+    /// No server could be asked.
+    pub async fn otp_overlay_guards(&self) -> Result<Guarded, Trouble> {
+        otp_overlay_guards(&self.shared.settings).await
+    }
+
     /// An operator says that the disappearance which [`Event::HeldBack`] told of is right; it serves once.
     pub fn permit_shrinking(&self) {
         self.shared.permission.store(true, Ordering::Relaxed);

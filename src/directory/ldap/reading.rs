@@ -7,7 +7,7 @@ use super::settings::Settings;
 use crate::directory::entry::{Dn, Entry};
 use crate::directory::layout::Assembly;
 use crate::identity::{EntryId, UserName};
-use crate::tokens::{Defect, Standing, Tokens, User};
+use crate::tokens::{Standing, Tokens, User};
 use std::sync::Arc;
 
 /// The most names of one user.
@@ -107,13 +107,12 @@ impl Reading {
     }
 }
 
-/// Reports the tokens that cannot be used because of others.
-pub fn tell_conflicts(user: &User, events: &Events) {
+/// Reports the tokens that cannot be used, and why.
+pub fn tell_unusable(user: &User, events: &Events) {
     let Tokens::These(tokens) = &user.tokens else { return };
     for token in tokens {
-        if let Standing::Unusable(defect @ (Defect::SeveralOwners | Defect::SerialRepeated)) = token.standing
-        {
-            events(Event::Conflict { user: user.id, serial: token.serial.clone(), defect });
+        if let Standing::Unusable(defect) = token.standing {
+            events(Event::Unusable { user: user.id, serial: token.serial.clone(), defect });
         }
     }
 }

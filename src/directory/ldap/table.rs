@@ -5,7 +5,7 @@
 
 use super::event::{Event, Events};
 use super::link::Kept;
-use super::reading::{Reading, tell_conflicts};
+use super::reading::{Reading, tell_unusable};
 use super::settings::Settings;
 use super::sync::Change;
 use crate::clock::{Mono, now};
@@ -44,6 +44,15 @@ pub struct Changes {
     pub gone: HashSet<EntryId>,
     /// Rows that are still there; only meaningful with [`Changes::settle`].
     pub present: HashSet<EntryId>,
+}
+
+/// Whether an entry is worth keeping at hand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// At most one other entry leads to it.
+    Single,
+    /// Several do.
+    Shared,
 }
 
 /// So much would disappear at once that somebody has to look first.
@@ -286,7 +295,7 @@ impl Table {
         };
         let (mut user, names) = self.assemble(&entry);
         let others = self.census.enter(&mut user);
-        tell_conflicts(&user, &self.events);
+        tell_unusable(&user, &self.events);
         self.bindings.put(user, &names, now().mono);
         others
     }
@@ -297,9 +306,14 @@ impl Table {
             && let Some(dn) = Dn::parse(&entry.dn)
         {
             let tokens = self.referrers.find(&dn, Content::Others).take(Layout::REFERENCES_MAX + 1);
-            owned.extend(tokens.filter_map(|id| self.other(id)));
+            owned.extend(tokens.filter_map(|id| self.other(id, Sharing::Single)));
         }
-        let find = |dn: &Dn| self.places.find(dn, Content::Others).next().and_then(|id| self.other(id));
+        let find = |dn: &Dn| {
+            let mut users =
+                [Content::Users, Content::Others].into_iter().flat_map(|by| self.referrers.find(dn, by));
+            let sharing = if users.nth(1).is_some() { Sharing::Shared } else { Sharing::Single };
+            self.places.find(dn, Content::Others).next().and_then(|id| self.other(id, sharing))
+        };
         self.reading.user(&self.settings, entry, &owned, &find)
     }
 
@@ -307,11 +321,14 @@ impl Table {
         self.known_as.get(&user).copied().unwrap_or(user)
     }
 
-    fn other(&self, id: EntryId) -> Option<Arc<Entry>> {
+    fn other(&self, id: EntryId, sharing: Sharing) -> Option<Arc<Entry>> {
         if let Some(entry) = self.at_hand().get(&id) {
             return Some(Arc::clone(entry));
         }
         let entry = Arc::new(self.read(id, self.others.get(&id)?)?);
+        if sharing == Sharing::Single {
+            return Some(entry);
+        }
         let mut at_hand = self.at_hand();
         if at_hand.len() >= AT_HAND {
             at_hand.clear();
