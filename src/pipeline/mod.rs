@@ -97,7 +97,7 @@ impl Settings {
     /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
     ///
     /// # Errors
-    /// [`TooManyClients`], or those of [`Metrics::client`], which has none in practice.
+    /// [`SettingsError::TooManyClients`], or those of [`Metrics::client`], which has none in practice.
     pub fn new(
         clients: Clients,
         attributes_max: usize,
