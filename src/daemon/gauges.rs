@@ -1,6 +1,5 @@
 //! What is looked at when somebody asks: gauges at each scrape, readiness at each probe.
 
-use super::start::NotReady;
 use crate::audit::Audit;
 use crate::clock;
 use crate::directory::ldap::{Ended, Event, Events, Operation};
@@ -15,6 +14,9 @@ use crate::store;
 use crate::tokens::{Defect, Tokens};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Says what keeps the daemon from being ready; empty when it is.
+pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Says what keeps the daemon from being ready.
 pub fn not_ready(drive: &Arc<Drive>, audit: &Arc<Audit>) -> NotReady {

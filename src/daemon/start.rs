@@ -60,9 +60,6 @@ impl Running {
     }
 }
 
-/// Says what keeps the daemon from being ready; empty when it is.
-pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
-
 /// Why the daemon does not start, and whose doing it is.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
