@@ -189,34 +189,35 @@ fn label(case: &Case) -> String {
     }
 }
 
+/// A server while it runs.
+enum Server {
+    Floor(Process, SocketAddr),
+    Daemon(Daemon),
+    FreeRadius(FreeRadius),
+}
+
 /// One run of one subject, from its start to its end.
 fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
-    let mut start = Duration::ZERO;
-    let (process, address): (Process, SocketAddr);
-    let _held: Box<dyn std::any::Any>;
     let mut codes = Codes::Window;
     let mut users = options.users;
     let mut beside = None;
-    match case.subject {
+    let server = match case.subject {
         Subject::Floor => {
-            (process, address) = floor::start(case.on);
-            _held = Box::new(());
+            let (process, radius) = floor::start(case.on);
+            Server::Floor(process, radius)
         }
         Subject::Daemon { durability, password } => {
             let slapd = slapd.expect("slapd runs");
-            let daemon = Daemon::start(slapd, Setting { durability, password, on: case.on });
-            start = daemon.start;
             beside = (password != "none").then(|| slapd.process.pid());
-            (process, address, _held) = (daemon.process, daemon.radius, Box::new(daemon.folder));
+            Server::Daemon(Daemon::start(slapd, Setting { durability, password, on: case.on }))
         }
         Subject::FreeRadius { threads } => {
             // Its users file is read in memory, and codes may be used again: fewer users do.
             users = users.min(100_000);
             codes = Codes::Current;
-            let radius = FreeRadius::start(users, threads, case.on);
-            (process, address, _held) = (radius.process, radius.radius, Box::new(radius.folder));
+            Server::FreeRadius(FreeRadius::start(users, threads, case.on))
         }
-    }
+    };
     let ports = match case.pace {
         // Every request needs an identifier of its own until it is answered or lost.
         Pace::Open { .. } => 64,
@@ -231,7 +232,11 @@ fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
     let step = step_with_room(options.seconds + count as f64 * 6e-6 + 1.0);
     let requests = requests::make(count, users, ports, step, codes);
     wait_for_step(step);
-    let pid = process.pid();
+    let (pid, address, start) = match &server {
+        Server::Floor(process, radius) => (process.pid(), *radius, Duration::ZERO),
+        Server::Daemon(daemon) => (daemon.process.pid(), daemon.radius, daemon.start),
+        Server::FreeRadius(radius) => (radius.process.pid(), radius.radius, Duration::ZERO),
+    };
     let (cpu, beside_cpu, machine) =
         (Cell::new(Duration::ZERO), Cell::new(Duration::ZERO), Cell::new(Duration::ZERO));
     let measured = |edge: Edge| {
@@ -243,6 +248,11 @@ fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
         minus(&machine, machine_time().saturating_sub(cpu_time(std::process::id())));
     };
     let done = Generator::new(address, ports).run(&requests, case.pace, options.seconds, measured);
+    if let Server::Daemon(daemon) = &server
+        && done.refused + done.forged + done.lost > 0
+    {
+        eprintln!("{}", daemon.complaints());
+    }
     let per_answer = |time: Duration| time.as_secs_f64() * 1e6 / done.answered.max(1) as f64;
     let lasted = done.lasted.as_secs_f64().max(1e-9);
     let foreign = machine.get().as_secs_f64() - cpu.get().as_secs_f64() - beside_cpu.get().as_secs_f64();

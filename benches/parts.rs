@@ -13,7 +13,12 @@
     reason = "what goes wrong here has to stop the run, and it is about real time"
 )]
 
-use criterion::{Criterion, criterion_group, criterion_main};
+#[path = "../tests/core/bank.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod bank;
+
+use bank::{Bank, Knows};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sekisho::authenticate::{ClockHint, Decision, Facts, Stage, decide};
 use sekisho::clock::{Mono, Wall};
 use sekisho::identity::{ClientName, EntryId, RequestId, ServiceName, TokenSerial, UserName};
@@ -21,15 +26,18 @@ use sekisho::lockout::Lockout;
 use sekisho::metrics::Metrics;
 use sekisho::otp::{self, Algorithm, Code, Digits, Drift, Moving, Parameters, Period, Step, Window};
 use sekisho::outcome::Reason;
-use sekisho::policy::{Profile, Requirement};
+use sekisho::pipeline::Step as Came;
+use sekisho::policy::{PasswordCheck, Profile, Requirement};
 use sekisho::radius::client::Asked;
 use sekisho::radius::packet::ATTRIBUTES_MAX;
 use sekisho::radius::{
     Attribute, Packet, Pinned, ReplyContent, ReplyTo, Request, Secrets, SharedSecret, SignaturePolicy, encode,
 };
 use sekisho::secret::Secret;
-use sekisho::state::{Bindings, Duplicates, Renewal, Scope, Use, duplicates};
+use sekisho::state::{Bindings, Duplicates, Mark, Marks, Renewal, Scope, TokenMark, Use, duplicates};
+use sekisho::store::{self, Batch, Durability, Staged, Store};
 use sekisho::tokens::{Account, Past, Role, Standing, Token, Tokens, User};
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -39,7 +47,7 @@ const KEY: &[u8] = b"12345678901234567890";
 const NAME: &str = "user00012345";
 const ASKED: Asked = Asked { identifier: 7, authenticator: *b"0123456789abcdef" };
 
-criterion_group!(parts, wire, judgement, memory, evidence);
+criterion_group!(parts, wire, judgement, memory, evidence, journal, whole);
 criterion_main!(parts);
 
 /// Octets in, octets out.
@@ -160,6 +168,72 @@ fn evidence(criterion: &mut Criterion) {
     let client = metrics.client(&ClientName::new("gateway")).unwrap();
     criterion.bench_function("metrics: record", |b| {
         b.iter(|| metrics.record(black_box(&client), Reason::CodeAccepted, Duration::from_micros(80)));
+    });
+}
+
+/// One entry through the queue into the journal, as fast as the committer takes them: what it costs both threads.
+fn journal(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("journal: stage to release");
+    for durability in [Durability::Memory, Durability::Relaxed, Durability::Sync] {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let settings = store::Settings { durability, ..store::Settings::new(folder.path()) };
+        let (opened, _) = store::open(settings, 0, |_| {}).unwrap();
+        let store: Store<()> =
+            Store::start(opened, |_| {}, |batch: Batch<()>| drop(black_box(batch.releases))).unwrap();
+        let mut at = 0_u32;
+        group.bench_function(format!("{durability:?}"), |b| {
+            b.iter(|| {
+                at += 1;
+                let mut marks = Marks::new();
+                marks.push(Mark::Token(TokenMark {
+                    token: entry(at),
+                    version: 1,
+                    last: Some(Step(u64::from(at))),
+                    drift: 0,
+                    failures: 0,
+                    imprint: 1,
+                }));
+                marks.push(Mark::Clock(NOW));
+                let mut staged = Staged { marks, evidence: Some([b'e'; 400].into()), release: () };
+                // A full queue is what limits: the committer, or the disk behind it.
+                while let Err(refused) = store.stage(staged) {
+                    staged = refused;
+                    std::thread::yield_now();
+                }
+            });
+        });
+        store.close();
+    }
+    group.finish();
+}
+
+/// All of a worker's part: from the datagram to what the journal gets and what will leave.
+fn whole(criterion: &mut Criterion) {
+    const USERS: u64 = 100_000;
+    let mut profile = bank::profile();
+    profile.password = PasswordCheck::GatewayChecked;
+    let bank = RefCell::new(Bank::open(u32::try_from(USERS).unwrap(), Knows::Everybody, profile));
+    let mut number = 0_u64;
+    criterion.bench_function("begin: a login whose password the gateway has checked", |b| {
+        b.iter_batched(
+            || {
+                number += 1;
+                // Every user once in two steps of their tokens.
+                let mut bank = bank.borrow_mut();
+                bank.now = bank::OPENING.plus(Duration::from_secs(number / USERS * 60));
+                bank.pipeline.tables().bindings.confirm(bank.now.mono);
+                let user = u32::try_from(number * 61_583 % USERS).unwrap();
+                (bank.login(number, user, 0), bank.now)
+            },
+            |(sent, now)| {
+                bank.borrow_mut().now = now;
+                let bank = bank.borrow();
+                let Came::Done(mut finished) = bank.begin(&sent) else { panic!("judged at once") };
+                assert_eq!(finished.outgoing.reason, Reason::CodeAccepted);
+                black_box(finished.outgoing.leave(now.mono));
+            },
+            BatchSize::SmallInput,
+        );
     });
 }
 

@@ -4,7 +4,7 @@
 //! # The floors
 //!
 //! A module uses the floors below its own, never its own floor or above, but for the few exceptions that
-//! `tests/layering.rs` lists and checks.
+//! `tests/core/layering.rs` lists and checks.
 //!
 //! | floor | modules | what it may do |
 //! | --- | --- | --- |

@@ -288,9 +288,9 @@ fn chl_10_a_flood_of_first_steps_fills_its_own_part_of_the_table() {
     // Nothing of a first step has to be on disk, so the flood is not slowed down by it.
     let world = WorldBuilder { durability: "memory", ..bank("") }.open();
     let early = begin(&world.gateway, "alice", PASSWORD);
-    let flood = world.second_gateway();
     wait_for_long("the table to be full", || {
         // As many at once as one port has Identifiers.
+        let flood = world.second_gateway();
         let asked: Vec<Request> = (0..250).map(|_| flood.request("nobody", b"whatever")).collect();
         asked.iter().for_each(|request| flood.send(request));
         let last = asked.last().unwrap();

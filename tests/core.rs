@@ -17,6 +17,8 @@ mod bank;
 mod claim;
 #[path = "core/conformance.rs"]
 mod conformance;
+#[path = "core/deployment.rs"]
+mod deployment;
 #[path = "core/layering.rs"]
 mod layering;
 #[path = "core/machine.rs"]

@@ -3,7 +3,8 @@
 use crate::processes::{Process, Processors};
 use crate::requests::{PERIOD, SECRET};
 use crate::slapd::{BASE, SERVICE_DN, SERVICE_PASSWORD, Slapd};
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,9 +23,10 @@ pub struct Setting {
 pub struct Daemon {
     pub process: Process,
     pub radius: SocketAddr,
+    http: SocketAddr,
     /// From the start of the process until it answers, with all users read.
     pub start: Duration,
-    pub folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Daemon {
@@ -41,12 +43,31 @@ impl Daemon {
             &["serve", "--log-format", "json", "--config", &config],
             setting.on,
         );
-        let radius = process.wait_for("ready line", Duration::from_secs(120), |line| {
+        let (radius, http) = process.wait_for("ready line", Duration::from_secs(120), |line| {
             let value: serde_json::Value = serde_json::from_str(line).ok()?;
             let fields = value.get("fields").unwrap_or(&value);
-            (fields.get("event")? == "ready").then(|| fields.get("radius_udp")?.as_str()?.parse().ok())?
+            let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
+            (fields.get("event")? == "ready").then(|| Some((address("radius_udp")?, address("http")?)))?
         });
-        Daemon { process, radius, start: begun.elapsed(), folder }
+        Daemon { process, radius, http, start: begun.elapsed(), _folder: folder }
+    }
+
+    /// What it says became of requests that were not accepted, for when there were any.
+    pub fn complaints(&self) -> String {
+        let mut text = String::new();
+        let asked = TcpStream::connect(self.http).and_then(|mut stream| {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            stream.read_to_string(&mut text)
+        });
+        if let Err(error) = asked {
+            return error.to_string();
+        }
+        let lines = text.lines().filter(|line| {
+            (line.starts_with("sekisho_requests_total") || line.starts_with("sekisho_dropped_total"))
+                && !line.contains("code-accepted")
+                && !line.ends_with(" 0")
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -32,7 +32,7 @@ pub fn serve() -> ! {
     loop {
         let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
         let request = &mut buffer[..length];
-        if length < 75 || request[20..22] != [80, 18] {
+        if length < 73 || request[20..22] != [80, 18] {
             continue;
         }
         let signature: [u8; 16] = request[22..38].try_into().unwrap();

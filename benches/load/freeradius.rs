@@ -14,7 +14,7 @@ const PROGRAM: &str = "/usr/sbin/freeradius";
 pub struct FreeRadius {
     pub process: Process,
     pub radius: SocketAddr,
-    pub folder: TempDir,
+    _folder: TempDir,
 }
 
 /// Whether it is here, with the module.
@@ -49,7 +49,7 @@ impl FreeRadius {
         let process = Process::start(PROGRAM, &arguments, on);
         let radius = SocketAddr::from(([127, 0, 0, 1], port));
         wait_until_it_answers(&process, radius);
-        FreeRadius { process, radius, folder }
+        FreeRadius { process, radius, _folder: folder }
     }
 }
 
@@ -139,6 +139,9 @@ client load {{
     }}
 }}
 modules {{
+    always reject {{
+        rcode = reject
+    }}
     pap {{
     }}
     totp {{

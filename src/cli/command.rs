@@ -1,5 +1,6 @@
 //! The one definition of the command line; help, completions and man pages are made from it.
 
+use crate::store::offline::Mode;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -54,6 +55,9 @@ pub enum Command {
     /// The audit log: verify
     #[command(subcommand, after_help = "Example: sekisho audit verify /var/log/sekisho/audit.jsonl")]
     Audit(AuditVerb),
+    /// The journal: verify, dump, backup, restore, recover
+    #[command(subcommand, after_help = "Example: sekisho state verify --config /etc/sekisho/sekisho.toml")]
+    State(StateVerb),
     /// Print completions for a shell
     #[command(
         after_help = "Example: sekisho completions bash > /usr/share/bash-completion/completions/sekisho"
@@ -94,6 +98,81 @@ pub enum AuditVerb {
         after_help = "Example: sekisho audit verify audit.jsonl.1 audit.jsonl\n\nExit codes: 0 whole, 1 broken (it says where)"
     )]
     Verify(AuditVerify),
+}
+
+/// What is done with the state directory.
+#[derive(Debug, Subcommand)]
+pub enum StateVerb {
+    /// Read everything and say whether it is whole
+    #[command(after_help = "Example: sekisho state verify\n\nExit codes: 0 whole, 1 damaged, 74 unreadable")]
+    Verify(StateDirectory),
+    /// Print every mark and every line of evidence
+    #[command(after_help = "Example: sekisho state dump | grep token")]
+    Dump(StateDirectory),
+    /// Copy the state, also while the daemon runs
+    #[command(after_help = "Example: sekisho state backup --to /var/backups/sekisho")]
+    Backup(StateTo),
+    /// Put a backup into an empty state directory
+    #[command(
+        after_help = "Codes used since the backup are not known any more, so every code up to now is refused.\n\n\
+        Example: sekisho state restore --from /var/backups/sekisho"
+    )]
+    Restore(StateRestore),
+    /// Make a damaged state usable again, and say what is given up
+    #[command(after_help = "Nothing is deleted: the old files stay under damaged-…\n\n\
+        Example: sekisho state recover --mode drop-damaged")]
+    Recover(StateRecover),
+}
+
+/// Which state directory.
+#[derive(Clone, Debug, Args)]
+pub struct StateDirectory {
+    /// The configuration that names it
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// The state directory itself
+    #[arg(long, value_name = "DIR", conflicts_with = "file", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+}
+
+/// `sekisho state backup`.
+#[derive(Debug, Args)]
+pub struct StateTo {
+    /// Which state
+    #[command(flatten)]
+    pub state: StateDirectory,
+    /// An empty folder; it is made if it does not exist
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub to: PathBuf,
+}
+
+/// `sekisho state restore`.
+#[derive(Debug, Args)]
+pub struct StateRestore {
+    /// Which state
+    #[command(flatten)]
+    pub state: StateDirectory,
+    /// The backup
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub from: PathBuf,
+}
+
+/// `sekisho state recover`.
+#[derive(Debug, Args)]
+pub struct StateRecover {
+    /// Which state
+    #[command(flatten)]
+    pub state: StateDirectory,
+    /// How: drop-damaged keeps all that can be read; start-empty gives up everything
+    #[arg(long, value_name = "MODE", value_parser = recovery_mode)]
+    pub mode: Mode,
+}
+
+fn recovery_mode(text: &str) -> Result<Mode, String> {
+    [Mode::DropDamaged, Mode::StartEmpty]
+        .into_iter()
+        .find(|mode| mode.text() == text)
+        .ok_or_else(|| "write drop-damaged or start-empty".to_owned())
 }
 
 /// Where the configuration is.
@@ -165,7 +244,7 @@ pub struct Config {
 /// `sekisho probe`.
 #[derive(Debug, Args)]
 pub struct Probe {
-    /// The server: HOST:PORT, 192.0.2.1:1812 or [2001:db8::1]:1812
+    /// The server: HOST:PORT, `192.0.2.1:1812` or `[2001:db8::1]:1812`
     #[arg(long, value_name = "HOST:PORT")]
     pub server: String,
     /// A file with the shared secret

@@ -11,6 +11,7 @@ mod output;
 mod probe;
 mod remote;
 mod serve;
+mod state;
 mod status;
 mod token;
 mod user;
@@ -20,7 +21,7 @@ pub use exit::{Exit, Failure};
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use command::{AuditVerb, Command, TokenVerb, UserVerb};
+use command::{AuditVerb, Command, StateVerb, TokenVerb, UserVerb};
 use std::ffi::OsString;
 
 /// Runs the command line and says how it ended.
@@ -47,6 +48,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::User(UserVerb::Release(arguments)) => user::release(arguments),
         Command::Token(TokenVerb::Show(arguments)) => token::show(arguments),
         Command::Audit(AuditVerb::Verify(arguments)) => audit::verify(arguments),
+        Command::State(StateVerb::Verify(arguments)) => state::verify(arguments),
+        Command::State(StateVerb::Dump(arguments)) => state::dump(arguments),
+        Command::State(StateVerb::Backup(arguments)) => state::backup(arguments),
+        Command::State(StateVerb::Restore(arguments)) => state::restore(arguments),
+        Command::State(StateVerb::Recover(arguments)) => state::recover(arguments),
         Command::Completions(arguments) => generate::completions(arguments),
         Command::Man(arguments) => generate::man(arguments),
     };

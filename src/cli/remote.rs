@@ -29,10 +29,9 @@ pub fn ask(daemon: &Daemon, question: &Ask) -> Result<Told, Failure> {
 }
 
 fn configured_socket(daemon: &Daemon) -> Result<PathBuf, Failure> {
-    let loaded = config::load(&Inputs::of_process(&daemon.config));
-    loaded.settings.map(|settings| settings.admin.socket).ok_or_else(|| {
+    config::admin_socket(&Inputs::of_process(&daemon.config)).ok_or_else(|| {
         Failure::Configuration(format!(
-            "{} has errors, see `sekisho check`; or name the socket with --socket",
+            "{} cannot be read, see `sekisho check`; or name the socket with --socket",
             daemon.config.display()
         ))
     })

@@ -4,7 +4,7 @@ use super::command::{LogFormat, Serve};
 use super::output::complain;
 use super::{Exit, Failure};
 use crate::config::{self, Inputs};
-use crate::daemon::{self, Ending, StartError, log};
+use crate::daemon::{self, Ending, Reload, StartError, log};
 
 /// Starts the daemon and runs it until it is asked to stop.
 pub fn run(arguments: &Serve) -> Result<Exit, Failure> {
@@ -13,6 +13,7 @@ pub fn run(arguments: &Serve) -> Result<Exit, Failure> {
     for problem in &loaded.problems {
         complain(&problem.to_string());
     }
+    let fixed = loaded.fixed();
     let Some(settings) = loaded.settings else {
         return Err(Failure::Configuration(format!("{} has errors; nothing was started", file.display())));
     };
@@ -23,7 +24,7 @@ pub fn run(arguments: &Serve) -> Result<Exit, Failure> {
     log::start(format, settings.log.level);
     let running = daemon::start(settings).map_err(|error| refused(&error))?;
     running.say_ready();
-    match daemon::run(running, Some(file)) {
+    match daemon::run(running, Some(Reload { file: file.clone(), fixed })) {
         Ok(Ending::Clean) => Ok(Exit::Done),
         Ok(Ending::Broken) => Ok(Exit::Io),
         Err(error) => Err(Failure::Io("signals".to_owned(), error)),

@@ -27,6 +27,8 @@ pub use problem::{Key, Place, Problem, Weight};
 use build::Report;
 use layers::Layers;
 use show::Effective;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Reads a length of time such as `5s` or `30m`, as configuration and command line write it.
 pub fn length(text: &str) -> Option<std::time::Duration> {
@@ -53,10 +55,35 @@ impl Loaded {
         self.problems.iter().filter(|problem| problem.weight == Weight::Warning)
     }
 
+    /// What a reload cannot change, by table: everything but clients and services, as text.
+    pub fn fixed(&self) -> BTreeMap<String, String> {
+        let mut tables = BTreeMap::new();
+        let mut table = String::new();
+        for line in self.effective().to_string().lines() {
+            if let Some(header) = line.strip_prefix('[') {
+                header.trim_matches(['[', ']']).clone_into(&mut table);
+            } else if !table.starts_with("radius.client") && !table.starts_with("service") {
+                let value = line.split("  # ").next().unwrap_or_default();
+                let text: &mut String = tables.entry(table.clone()).or_default();
+                text.push_str(value);
+                text.push('\n');
+            }
+        }
+        tables
+    }
+
     /// The effective configuration as TOML, secrets hidden, the origin of each value behind it.
     pub fn effective(&self) -> impl std::fmt::Display {
         Effective(&self.layers)
     }
+}
+
+/// Where the admin socket is, whatever else may be wrong: commands that ask the daemon need no secret of it.
+pub fn admin_socket(inputs: &Inputs) -> Option<PathBuf> {
+    let (layers, _) = Layers::read(inputs);
+    let root = layers.root().clone().try_deserialize::<file::Root>().ok()?;
+    let report = Report::new(&layers, None);
+    Some(report.path(&Key::of(&["admin", "socket"]), root.admin?.socket.as_ref()?))
 }
 
 /// Reads and checks a whole configuration. Secrets and keys are read, sockets and databases are not touched.

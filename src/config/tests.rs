@@ -239,7 +239,7 @@ kind = "embedded"
 "#;
 
 #[test]
-fn sec_09_bad_configurations_and_the_exact_list_of_their_problems() {
+fn sec_06_sec_09_bad_configurations_and_the_exact_list_of_their_problems() {
     let place = Place::new();
     assert_eq!(place.problems(GOOD), [""; 0]);
     place.write_secret("short", "0123456789\n");

@@ -6,7 +6,8 @@ use crate::config::{self, Inputs, Settings};
 use crate::metrics::Attempt;
 use crate::pipeline;
 use crate::store::Health;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,11 +24,19 @@ pub enum Ending {
 /// How long requests that are being judged, and rejects that wait for their time, may take to leave.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Runs until SIGTERM or SIGINT; SIGHUP reloads `config`.
+/// Where the configuration is read again, and what of it was fixed at the start.
+pub struct Reload {
+    /// The file.
+    pub file: PathBuf,
+    /// What a reload cannot change ([`config::Loaded::fixed`]).
+    pub fixed: BTreeMap<String, String>,
+}
+
+/// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 ///
 /// # Errors
 /// If the system gives no signals.
-pub fn run(mut running: Running, config: Option<&Path>) -> std::io::Result<Ending> {
+pub fn run(mut running: Running, mut reload: Option<Reload>) -> std::io::Result<Ending> {
     let (mut terminate, mut interrupt, mut hangup) = running.runtime.block_on(async {
         let install = |kind| -> std::io::Result<Signal> { signal(kind) };
         std::io::Result::Ok((
@@ -39,17 +48,17 @@ pub fn run(mut running: Running, config: Option<&Path>) -> std::io::Result<Endin
     let watchdog = watch(&running);
     systemd::notify(Phase::Ready, "answering");
     loop {
-        let reload = running.runtime.block_on(async {
+        let again = running.runtime.block_on(async {
             tokio::select! {
                 _ = terminate.recv() => false,
                 _ = interrupt.recv() => false,
                 _ = hangup.recv() => true,
             }
         });
-        if !reload {
+        if !again {
             break;
         }
-        reload_from(&mut running, config);
+        reload_from(&mut running, reload.as_mut());
     }
     systemd::notify(Phase::Stopping, "finishing what is being judged");
     Ok(end(running, watchdog))
@@ -66,26 +75,37 @@ fn watch(running: &Running) -> Option<std::thread::JoinHandle<()>> {
 }
 
 /// Builds the new configuration whole and then swaps it in, or keeps the old one.
-fn reload_from(running: &mut Running, config: Option<&Path>) {
-    let Some(path) = config else {
+fn reload_from(running: &mut Running, reload: Option<&mut Reload>) {
+    let Some(reload) = reload else {
         tracing::warn!(event = "reload", "there is no configuration file to read again");
         return;
     };
     systemd::notify(Phase::Reloading, "reading the configuration again");
-    let loaded = config::load(&Inputs::of_process(path));
+    let loaded = config::load(&Inputs::of_process(&reload.file));
     for problem in loaded.warnings() {
         tracing::warn!(event = "configuration", "{problem}");
     }
     for problem in loaded.errors() {
         tracing::error!(event = "configuration", "{problem}");
     }
+    let fixed = loaded.fixed();
     let result = loaded.settings.map_or(Attempt::Failed, |settings| swap(running, settings));
     if let Err(error) = running.audit.reopen() {
         tracing::error!(event = "audit-reopen", %error);
     }
     running.metrics.config_reloads.at(result).inc();
+    if result == Attempt::Succeeded {
+        let all: BTreeSet<&String> = fixed.keys().chain(reload.fixed.keys()).collect();
+        for table in all.into_iter().filter(|table| fixed.get(*table) != reload.fixed.get(*table)) {
+            tracing::warn!(
+                event = "restart-needed",
+                table,
+                "changed, and takes effect at the next start only"
+            );
+        }
+    }
     let said = match result {
-        Attempt::Succeeded => "answering; the new configuration is in force",
+        Attempt::Succeeded => "answering; the new clients and services are in force",
         Attempt::Failed => "answering; the new configuration has problems, the old one stays in force",
     };
     match result {
@@ -101,6 +121,9 @@ fn swap(running: &Running, settings: Settings) -> Attempt {
     let attributes_max = settings.radius.attributes_max;
     match pipeline::Settings::new(settings.clients, attributes_max, &running.metrics, Some(&before)) {
         Ok(judged_by) => {
+            let gone =
+                before.clients.iter().filter(|old| judged_by.clients.named(old.name.as_str()).is_none());
+            gone.for_each(|old| running.metrics.forget_client(&old.name));
             pipeline.reload(judged_by);
             Attempt::Succeeded
         }

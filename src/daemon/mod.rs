@@ -10,5 +10,5 @@ mod start;
 pub mod systemd;
 mod workers;
 
-pub use ends::{Ending, run};
+pub use ends::{Ending, Reload, run};
 pub use start::{Running, StartError, start};

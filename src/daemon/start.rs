@@ -1,5 +1,6 @@
 //! From settings to a running daemon, in the one order that keeps all promises.
 
+use super::systemd::{HandedError, HandedSocket};
 use super::workers::Workers;
 use super::{gauges, systemd};
 use crate::admin::{operations::Operations, socket};
@@ -59,15 +60,15 @@ impl Running {
     }
 }
 
-/// Says what keeps the daemon from being ready; empty when it is.
-pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
-
 /// Why the daemon does not start, and whose doing it is.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] BindError),
+    /// What systemd has opened for us cannot be taken over.
+    #[error(transparent)]
+    Handed(#[from] HandedError),
     /// The HTTP address cannot be listened on.
     #[error("cannot listen on [http] listen = {0}: {1}")]
     Http(SocketAddr, std::io::Error),
@@ -127,8 +128,15 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let mut sockets = Sockets::new();
     let mut radius = Vec::new();
     let workers = workers_per_address(&settings);
+    for handed in systemd::handed_over()? {
+        if let HandedSocket::Udp(socket) = handed.socket {
+            radius.push(sockets.adopt(socket)?);
+        }
+    }
     for address in &settings.radius.listen {
-        radius.push(sockets.bind(*address, workers)?);
+        if !radius.contains(address) {
+            radius.push(sockets.bind(*address, workers)?);
+        }
     }
     let http_listener = runtime
         .block_on(tokio::net::TcpListener::bind(settings.http.listen))
@@ -183,8 +191,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         Drive::new(pipeline, directory, store, Arc::clone(&audit), outbound, runtime.handle().clone());
 
     let stop = Stop::new()?;
-    let workers = Workers::start(&sockets, &drive, &stop)?;
     let not_ready = gauges::not_ready(&drive, &audit);
+    let workers = Workers::start(&sockets, &drive, &hold, &audit, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
 
     let (http_stop, stopped) = oneshot::channel();

@@ -1,8 +1,11 @@
-//! The threads that receive, one for each socket, and the housekeeper; all of them watched.
+//! The threads that receive, one for each socket, and the housekeeper; they and the one that holds rejects are watched.
 
+use super::gauges;
+use crate::audit::Audit;
 use crate::clock::{self, Mono};
 use crate::http::Health;
-use crate::listen::{self, Pulse, Sockets, Stop};
+use crate::listen::{self, Hold, Pulse, Sockets, Stop};
+use crate::pipeline::Outgoing;
 use crate::pipeline::drive::Drive;
 use std::io;
 use std::sync::Arc;
@@ -27,8 +30,14 @@ impl Workers {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(sockets: &Sockets, drive: &Arc<Drive>, stop: &Stop) -> io::Result<Workers> {
-        let (mut threads, mut pulses) = (Vec::new(), Vec::new());
+    pub fn start(
+        sockets: &Sockets,
+        drive: &Arc<Drive>,
+        hold: &Hold<Outgoing>,
+        audit: &Arc<Audit>,
+        stop: &Stop,
+    ) -> io::Result<Workers> {
+        let (mut threads, mut pulses) = (Vec::new(), vec![("hold".to_owned(), hold.pulse().clone())]);
         for socket in sockets.all() {
             let (socket, drive, stop) = (socket.clone(), Arc::clone(drive), stop.clone());
             let name = format!("worker-{}", socket.number().0);
@@ -38,13 +47,16 @@ impl Workers {
                 listen::run(&socket, &stop, &pulse, |arrival| drive.arrive(&arrival));
             })?);
         }
-        let (drive, theirs) = (Arc::clone(drive), stop.clone());
+        let (drive, theirs, audit) = (Arc::clone(drive), stop.clone(), Arc::clone(audit));
         let pulse = Pulse::new(clock::now().mono);
         pulses.push(("housekeeper".into(), pulse.clone()));
         threads.push(std::thread::Builder::new().name("housekeeper".into()).spawn(move || {
             while !theirs.wait(HOUSEKEEPING) {
                 let now = clock::now();
                 drive.keep_house(now);
+                drive
+                    .pipeline()
+                    .set_ready(gauges::answers_leave(&drive, &audit), gauges::directory_answers(&drive));
                 pulse.beat(now.mono);
             }
         })?);

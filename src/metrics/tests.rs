@@ -33,7 +33,7 @@ fn has(text: &str, line: &str) -> bool {
 }
 
 #[test]
-fn every_name_is_there_before_anything_happened() {
+fn sec_24_every_name_is_there_before_anything_happened() {
     let text = Metrics::new().unwrap().text().unwrap();
     for line in CONTRACT {
         assert!(has(&text, line), "{line} is missing in:\n{text}");

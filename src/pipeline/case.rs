@@ -244,6 +244,11 @@ impl Drop for Case {
     fn drop(&mut self) {
         self.release();
         if !self.ended {
+            for mark in &self.marks {
+                if let Mark::Pin(source) = mark {
+                    self.tables.durable.pins.unpin(*source);
+                }
+            }
             self.tables.passing.duplicates.forget(self.key, self.id);
         }
     }

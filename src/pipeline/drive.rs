@@ -14,7 +14,7 @@ use crate::listen::{Arrival, Hold, Outbound, Refused};
 use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
 use crate::state::Marks;
-use crate::store::{Batch, Staged, Store};
+use crate::store::{Batch, Health, Staged, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
@@ -71,6 +71,10 @@ impl Drive {
         if self.draining.load(Ordering::Relaxed) {
             return self.dropped(self.pipeline.metrics().unknown_client(), Reason::Draining);
         }
+        // Judged now, a code would be used up in memory although nobody can be answered.
+        if self.store.health() != Health::Writing {
+            return self.dropped(self.pipeline.metrics().unknown_client(), Reason::DiskFailed);
+        }
         let step = self.pipeline.begin(arrival);
         self.carry_out(step);
     }
@@ -87,6 +91,7 @@ impl Drive {
 
     /// Removes what has run out; called about once a second.
     pub fn keep_house(&self, now: Moment) {
+        self.pipeline.trusts_clock(now);
         self.pipeline.tables().passing.sweep(now);
         // What did not fit into memory while the audit file could not be written is still in the journal.
         if let Some((after, upto)) = self.audit.left()
@@ -155,7 +160,9 @@ impl Drive {
             && let Leaving::Reply(outgoing) = refused.release
         {
             // Without its mark nothing leaves: the gateway asks its next server.
-            self.dropped(&outgoing.served.counters, Reason::DiskFailed);
+            let full = self.store.health() == Health::Writing;
+            let reason = if full { Reason::Overload } else { Reason::DiskFailed };
+            self.dropped(&outgoing.served.counters, reason);
         }
     }
 

@@ -35,7 +35,7 @@ use crate::lockout::{Failure, Rules};
 use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
 use crate::otp::Moving;
 use crate::outcome::{Reason, Verdict};
-use crate::policy::{Client, Clients, ReplyText, WrongPassword};
+use crate::policy::{Client, Clients, PasswordCheck, ReplyText, WrongPassword};
 use crate::radius::{
     Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature, WhichSecret,
 };
@@ -50,7 +50,7 @@ use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 use notices::Notices;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Everything a judgement needs, shared by all workers.
 pub struct Pipeline {
@@ -62,6 +62,10 @@ pub struct Pipeline {
     names: ahash::RandomState,
     hints: Hints,
     notices: Notices,
+    /// Whether answers can leave (journal, audit, not stopping): as of the housekeeper's last look.
+    ready: AtomicBool,
+    /// Whether a server of the directory answers: as of the housekeeper's last look.
+    directory_answers: AtomicBool,
 }
 
 /// What configuration decides, replaced as a whole by a reload.
@@ -93,7 +97,7 @@ impl Settings {
     /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
     ///
     /// # Errors
-    /// [`TooManyClients`], or those of [`Metrics::client`], which has none in practice.
+    /// [`SettingsError::TooManyClients`], or those of [`Metrics::client`], which has none in practice.
     pub fn new(
         clients: Clients,
         attributes_max: usize,
@@ -183,6 +187,8 @@ impl Pipeline {
             names: ahash::RandomState::new(),
             hints: Hints::default(),
             notices: Notices::default(),
+            ready: AtomicBool::new(true),
+            directory_answers: AtomicBool::new(true),
         }
     }
 
@@ -326,21 +332,8 @@ impl Pipeline {
         case.operation = Some(operation.clone());
         case.requirement = requirement;
 
-        match self.tables.time_guard.look(case.at) {
-            Look::Trusted => {}
-            Look::Jumped(milliseconds) => {
-                self.metrics.clock_jumps.inc();
-                tracing::error!(
-                    event = "clock-jumped",
-                    milliseconds,
-                    "the wall clock jumped; no code is judged until it is back or the new time has held for a while"
-                );
-                return Ok(self.give_up(&mut case, Reason::ClockGuarded));
-            }
-            Look::Guarded => return Ok(self.give_up(&mut case, Reason::ClockGuarded)),
-            Look::Recovered => {
-                tracing::warn!(event = "clock-trusted", "the wall clock is trusted again");
-            }
+        if !self.trusts_clock(case.at) {
+            return Ok(self.give_up(&mut case, Reason::ClockGuarded));
         }
         if let Some(state) = credential.state {
             let taken = self.tables.passing.challenges.take(state, case.served.slot, user, case.at.mono);
@@ -476,10 +469,24 @@ impl Pipeline {
                 taken += 1;
             }
         }
+        if taken > 0 {
+            self.forgive_others(&mut case, &claims);
+        }
         if asked_for_code && taken == 0 {
             return self.reject(case, Refusal::free(Reason::CodeUsed));
         }
         self.accept(case, if asked_for_code { Reason::CodeAccepted } else { Reason::CodeNotAsked })
+    }
+
+    /// A wrong code counts against every token it could have been; a right one clears what that has left on the others.
+    fn forgive_others(&self, case: &mut Case, claims: &[Use]) {
+        let Some(user) = case.user.clone() else { return };
+        for token in tokens_of(&user).iter().filter(|token| claims.iter().all(|used| used.token != token.id))
+        {
+            if let Some(mark) = self.tables.durable.tokens.forgive(token.id, token.imprint, renewal(token)) {
+                case.mark(Mark::Token(mark));
+            }
+        }
     }
 
     /// Claims every code that matched; `false` if another request was faster with one of them.
@@ -607,6 +614,34 @@ impl Pipeline {
             })
     }
 
+    /// Looks at the clock, and says in the log what became of it. Called for each request, and by the housekeeper, so
+    /// that a daemon whom nobody asks recovers too.
+    pub fn trusts_clock(&self, now: Moment) -> bool {
+        match self.tables.time_guard.look(now) {
+            Look::Trusted => true,
+            Look::Guarded => false,
+            Look::Jumped(milliseconds) => {
+                self.metrics.clock_jumps.inc();
+                tracing::error!(
+                    event = "clock-jumped",
+                    milliseconds,
+                    "the wall clock jumped; no code is judged until it is back or the new time has held for a while"
+                );
+                false
+            }
+            Look::Recovered => {
+                tracing::warn!(event = "clock-trusted", "the wall clock is trusted again");
+                true
+            }
+        }
+    }
+
+    /// The housekeeper has looked: can answers leave, and does any server of the directory answer?
+    pub fn set_ready(&self, answers_leave: bool, directory_answers: bool) {
+        self.ready.store(answers_leave, Ordering::Relaxed);
+        self.directory_answers.store(directory_answers, Ordering::Relaxed);
+    }
+
     /// The one way out for everything that is answered: reply, evidence and marks go to the journal together.
     fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
         let at = case.at;
@@ -629,7 +664,13 @@ impl Pipeline {
         to: &ReplyTo,
     ) -> Result<Step, Reason> {
         // A gateway that hears nothing asks its next server, and that is right while we could not judge anybody.
-        let ready = self.tables.bindings.is_fresh(arrival.at.mono) && !self.tables.time_guard.is_guarded();
+        // A directory that does not answer matters only where it is asked for the password.
+        let directory = self.directory_answers.load(Ordering::Relaxed)
+            || client.profile.password == PasswordCheck::GatewayChecked;
+        let ready = self.ready.load(Ordering::Relaxed)
+            && directory
+            && self.tables.bindings.is_fresh(arrival.at.mono)
+            && !self.tables.time_guard.is_guarded();
         if !ready || !self.hints.status.take(STATUS_SERVER_PER_SECOND, arrival.at) {
             return Err(Reason::StatusServerSilent);
         }

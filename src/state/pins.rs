@@ -24,6 +24,11 @@ impl Pins {
         self.0.len() < CAPACITY && self.0.insert(source)
     }
 
+    /// Takes a pin back that never became durable: the next signed request sets it again.
+    pub fn unpin(&self, source: IpAddr) {
+        self.0.remove(&source);
+    }
+
     /// Hands every pin to `sink`.
     pub fn each(&self, mut sink: impl FnMut(IpAddr)) {
         for source in self.0.iter() {

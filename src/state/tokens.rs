@@ -115,6 +115,18 @@ impl Tokens {
         slot.mark(token)
     }
 
+    /// The user has shown a right code of another token: failures below the limit are over. A disabled token stays
+    /// disabled until it is bound anew.
+    pub fn forgive(&self, token: EntryId, imprint: u32, renewal: Renewal) -> Option<TokenMark> {
+        let mut slot = self.slots.get_mut(&token)?;
+        if !(1..FAILURES_DISABLE).contains(&slot.past(imprint, renewal).failures) {
+            return None;
+        }
+        slot.rebind(imprint, renewal);
+        slot.failures = 0;
+        Some(slot.mark(token))
+    }
+
     /// Takes over a mark from the journal, if it is newer than what is here.
     pub fn replay(&self, mark: &TokenMark) {
         let mut slot = self.slots.entry(mark.token).or_default();
@@ -299,6 +311,19 @@ mod tests {
         let _ = tokens.fail(TOKEN, 1, Renewal::KeepsStep);
         assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
         assert_eq!(tokens.accept(&code(10), FIRST).unwrap().failures, 0);
+    }
+
+    #[test]
+    fn a_right_code_of_another_token_forgives_failures_but_no_disabled_token() {
+        let tokens = Tokens::default();
+        assert_eq!(tokens.forgive(TOKEN, 1, Renewal::KeepsStep), None);
+        let _ = tokens.fail(TOKEN, 1, Renewal::KeepsStep);
+        assert_eq!(tokens.forgive(TOKEN, 1, Renewal::KeepsStep).unwrap().failures, 0);
+        for _ in 0..FAILURES_DISABLE {
+            let _ = tokens.fail(TOKEN, 1, Renewal::KeepsStep);
+        }
+        assert_eq!(tokens.forgive(TOKEN, 1, Renewal::KeepsStep), None);
+        assert_eq!(past(&tokens).failures, FAILURES_DISABLE);
     }
 
     #[test]

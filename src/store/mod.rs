@@ -32,7 +32,7 @@ pub use error::{Damage, DamageKind, Error};
 pub use figures::Figures;
 pub use files::Files;
 pub use opening::{Opened, Recovered, open, open_on};
-pub use recovery::Torn;
+pub use recovery::{Item, Torn};
 
 use crate::state::{Mark, Marks};
 use committer::{Committer, Message};

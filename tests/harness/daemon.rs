@@ -141,14 +141,18 @@ impl Daemon {
 
     /// One HTTP GET: status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        self.try_get(path).expect("an answer over HTTP")
+    }
+
+    fn try_get(&self, path: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(self.http)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let status = text.split_whitespace().nth(1).unwrap().parse().unwrap();
+        stream.read_to_string(&mut text)?;
+        let status = text.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        (status, body)
+        Ok((status, body))
     }
 
     /// All series of /metrics whose name and labels start with the given text, as one sum.
@@ -193,6 +197,9 @@ impl Drop for Daemon {
         // Of a story that failed, everything is worth knowing.
         if std::thread::panicking() && self.child.is_some() {
             eprintln!("the daemon's log:\n{}", self.log());
+            let text = self.try_get("/metrics").map_or_else(|error| error.to_string(), |(_, body)| body);
+            let counted = text.lines().filter(|line| !line.contains("_bucket{") && !line.ends_with(" 0"));
+            counted.filter(|line| line.starts_with("sekisho_")).for_each(|line| eprintln!("{line}"));
         }
         if let Some(child) = &mut self.child {
             let _ = child.kill();

@@ -144,6 +144,18 @@ impl Gateway {
         self.request_with(user, code.as_bytes(), &[(kind::STATE, state.to_vec())])
     }
 
+    /// The next octets that arrive, whatever they answer.
+    pub fn receive_any(&self) -> Vec<u8> {
+        let mut buffer = [0; 65536];
+        self.socket.set_read_timeout(Some(ANSWER)).unwrap();
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => return buffer[..received.expect("an answer")].to_vec(),
+            }
+        }
+    }
+
     /// Nothing has arrived. For silence that a counter has already confirmed.
     pub fn expect_nothing(&self) {
         self.socket.set_nonblocking(true).unwrap();

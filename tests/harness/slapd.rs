@@ -17,6 +17,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The suffix of the tree.
@@ -265,6 +266,14 @@ impl Slapd {
     /// Freezes it: connections stay open and nothing answers.
     pub fn freeze(&self) {
         self.signal("-STOP");
+        // The signal is on its way when it is sent; each thread stops when it gets to it.
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('T'))
+        };
+        while !std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().all(stopped) {
+            std::thread::yield_now();
+        }
     }
 
     /// Lets a frozen one go on.
@@ -489,8 +498,18 @@ fn usual_entries(options: &Options) -> String {
 }
 
 /// A port that was free a moment ago.
+///
+/// Below the range that the system gives to others, and never the same twice in one program: a slapd that is stopped
+/// and started again must find its port free.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let place = std::process::id().wrapping_mul(7919) + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + u16::try_from(place % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn succeeded(tool: &str, output: &Output) {
