@@ -11,7 +11,7 @@ use crate::policy::{Client, Requirement};
 use crate::radius::{self, ReplyContent, ReplyTo};
 use crate::secret::PasswordField;
 use crate::state::challenges::StateValue;
-use crate::state::{Challenge, Mark, Marks, Place, Use, duplicates};
+use crate::state::{Challenge, Mark, Marks, Place, TokenMark, Use, duplicates};
 use crate::tokens::{TOKENS_MAX, User};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub struct Case {
     to: ReplyTo,
     key: duplicates::Key,
     tables: Tables,
+    /// What a token was before its code was settled, and the version since: for taking it back.
+    pub(super) settled: Option<(TokenMark, u32)>,
     marks: Marks,
     place: Option<Place>,
     ended: bool,
@@ -87,6 +89,7 @@ pub struct Outgoing {
     pub id: RequestId,
     key: duplicates::Key,
     tables: Tables,
+    settled: Option<(TokenMark, u32)>,
     sent: bool,
     // Held until the reply has left: delayed rejects are in flight too.
     _place: Option<Place>,
@@ -136,6 +139,7 @@ impl Case {
             to,
             key,
             tables,
+            settled: None,
             marks: Marks::new(),
             place: Some(place),
             ended: false,
@@ -211,6 +215,7 @@ impl Case {
                 id: self.id,
                 key: self.key,
                 tables: self.tables.clone(),
+                settled: self.settled.take(),
                 sent: false,
                 _place: self.place.take(),
             },
@@ -255,6 +260,13 @@ impl Drop for Case {
 }
 
 impl Outgoing {
+    /// It could not be made durable and will not leave: the code is not used up.
+    pub fn take_back(&mut self) {
+        if let Some((before, version)) = self.settled.take() {
+            self.tables.durable.tokens.take_back(&before, version);
+        }
+    }
+
     /// The last look before the octets leave: keeps them for retransmissions. `None` if a newer request has taken the
     /// identifier, or if there is nothing to send.
     pub fn leave(&mut self, now: Mono) -> Option<(ReturnAddress, &[u8])> {
