@@ -88,8 +88,8 @@ pub struct Outgoing {
     key: duplicates::Key,
     tables: Tables,
     sent: bool,
-    // Held until the reply has left: delayed rejects are in flight too.
-    _place: Option<Place>,
+    // Held until the reply is ready to leave.
+    place: Option<Place>,
 }
 
 /// What a request holds from the moment it is known to be no retransmission.
@@ -212,7 +212,7 @@ impl Case {
                 key: self.key,
                 tables: self.tables.clone(),
                 sent: false,
-                _place: self.place.take(),
+                place: self.place.take(),
             },
         };
         // From here on the outgoing reply answers for the duplicates' entry.
@@ -255,6 +255,12 @@ impl Drop for Case {
 }
 
 impl Outgoing {
+    /// Judged, and only waiting for its time: it takes nobody's place any more. How many may wait is bounded where they
+    /// wait, so that a storm of wrong codes does not keep the right ones of the same gateway out.
+    pub fn free_place(&mut self) {
+        self.place = None;
+    }
+
     /// The last look before the octets leave: keeps them for retransmissions. `None` if a newer request has taken the
     /// identifier, or if there is nothing to send.
     pub fn leave(&mut self, now: Mono) -> Option<(ReturnAddress, &[u8])> {
