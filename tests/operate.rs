@@ -683,29 +683,3 @@ fn a_daemon_killed_while_it_writes_starts_again() {
     let output = daemon::run(&["audit", "verify", log.to_str().unwrap()], "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
-
-#[test]
-fn the_reject_delay_is_a_floor_from_reception_and_accepts_do_not_wait() {
-    let service = WorldBuilder::default().service.replace("\"0s\"", "\"700ms\"");
-    let world = WorldBuilder { service, ..WorldBuilder::default() }.at_minute_begin().open();
-    let floor = Duration::from_millis(700);
-    for (user, field) in [
-        ("nobody", format!("{PASSWORD}123456")),
-        ("dave", format!("{PASSWORD}123456")),
-        ("alice", format!("{PASSWORD}{}", world.token("alice", 0).wrong_code())),
-        ("alice", format!("wrong{}", world.token("alice", 0).code(0))),
-    ] {
-        let request = world.gateway.request(user, field.as_bytes());
-        world.gateway.send(&request);
-        assert_eq!(
-            world.gateway.receive_within(&request, floor - Duration::from_millis(20)),
-            None,
-            "{user}: not before its time"
-        );
-        let reply = world.gateway.receive(&request);
-        assert!(reply.is_some_and(|reply| reply.is_reject()), "{user}: {}", world.daemon.log());
-    }
-    let accept = world.gateway.request("bob", world.token("bob", 0).field(0).as_bytes());
-    world.gateway.send(&accept);
-    assert!(world.gateway.receive_within(&accept, floor).is_some_and(|reply| reply.is_accept()));
-}

@@ -17,6 +17,7 @@ mod challenge;
 mod clients;
 mod codes;
 mod directory_down;
+mod disk;
 mod flood;
 mod harness;
 mod independent;

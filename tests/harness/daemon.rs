@@ -51,8 +51,9 @@ impl Daemon {
 
     /// Starts it and waits for nothing: it may never become ready.
     pub fn launch(config: &Path, environment: &[(&str, &str)]) -> Daemon {
-        let mut child = Command::new(binary())
-            .args(["serve", "--log-format", "json", "--config"])
+        // For a story about a full disk: a write that goes too far fails, and does not kill.
+        let mut child = Command::new("env")
+            .args(["--ignore-signal=XFSZ", binary(), "serve", "--log-format", "json", "--config"])
             .arg(config)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -117,6 +118,13 @@ impl Daemon {
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Lets it write files up to this size; `unlimited` lifts the limit.
+    pub fn limit_files(&self, octets: &str) {
+        let limit = format!("--fsize={octets}:unlimited");
+        let status = Command::new("prlimit").args(["--pid", &self.pid().to_string(), &limit]).status();
         assert!(status.unwrap().success());
     }
 
