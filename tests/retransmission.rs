@@ -96,8 +96,11 @@ fn rad_38_a_new_request_under_an_old_identifier_silences_the_old_one() {
     let new = request(2, "bob", &world.token("bob", 0).field(0));
     world.slapd.freeze();
     world.gateway.send(&old);
+    wait_in_flight(&world, 1.0);
     world.gateway.send(&new);
-    wait_in_flight(&world, 2.0);
+    wait_for("both to be taken up", || {
+        (world.daemon.metric("sekisho_client_secret_total") >= 2.0).then_some(())
+    });
     world.slapd.thaw();
     // The reply is checked against the new request: one to the old one would not fit.
     assert!(world.gateway.receive(&new).expect("an answer").is_accept());

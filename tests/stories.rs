@@ -20,6 +20,7 @@ mod directory_down;
 mod flood;
 mod harness;
 mod independent;
+mod layouts;
 mod ldap;
 mod lockout;
 mod login;

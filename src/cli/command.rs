@@ -244,7 +244,7 @@ pub struct Config {
 /// `sekisho probe`.
 #[derive(Debug, Args)]
 pub struct Probe {
-    /// The server: HOST:PORT, 192.0.2.1:1812 or [2001:db8::1]:1812
+    /// The server: HOST:PORT, `192.0.2.1:1812` or `[2001:db8::1]:1812`
     #[arg(long, value_name = "HOST:PORT")]
     pub server: String,
     /// A file with the shared secret

@@ -1,6 +1,5 @@
 //! What is looked at when somebody asks: gauges at each scrape, readiness at each probe.
 
-use super::start::NotReady;
 use crate::audit::Audit;
 use crate::clock;
 use crate::directory::ldap::{Ended, Event, Events, Operation};
@@ -15,6 +14,9 @@ use crate::store;
 use crate::tokens::{Defect, Tokens};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Says what keeps the daemon from being ready; empty when it is.
+pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Says what keeps the daemon from being ready.
 pub fn not_ready(drive: &Arc<Drive>, audit: &Arc<Audit>) -> NotReady {
@@ -31,8 +33,7 @@ pub fn not_ready(drive: &Arc<Drive>, audit: &Arc<Audit>) -> NotReady {
         if !tables.bindings.is_fresh(now.mono) {
             missing.push("the directory has not been read, or not confirmed for too long".to_owned());
         }
-        let servers = drive.directory().servers();
-        if !servers.is_empty() && servers.iter().all(|server| !server.up) {
+        if !directory_answers(&drive) {
             missing.push("no directory server answers".to_owned());
         }
         if tables.time_guard.is_guarded() {
@@ -46,6 +47,19 @@ pub fn not_ready(drive: &Arc<Drive>, audit: &Arc<Audit>) -> NotReady {
         }
         missing
     })
+}
+
+/// Whether what is judged can be made durable and sent.
+pub fn answers_leave(drive: &Drive, audit: &Audit) -> bool {
+    !drive.is_draining()
+        && drive.store().health() == store::Health::Writing
+        && !(audit.stops_service() && audit.trouble().is_some())
+}
+
+/// Whether a server of the directory answers; one without servers always does.
+pub fn directory_answers(drive: &Drive) -> bool {
+    let servers = drive.directory().servers();
+    servers.is_empty() || servers.iter().any(|server| server.up)
 }
 
 /// The same for `/readyz`.

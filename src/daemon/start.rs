@@ -60,9 +60,6 @@ impl Running {
     }
 }
 
-/// Says what keeps the daemon from being ready; empty when it is.
-pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
-
 /// Why the daemon does not start, and whose doing it is.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -195,7 +192,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 
     let stop = Stop::new()?;
     let not_ready = gauges::not_ready(&drive, &audit);
-    let workers = Workers::start(&sockets, &drive, &hold, &not_ready, &stop)?;
+    let workers = Workers::start(&sockets, &drive, &hold, &audit, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
 
     let (http_stop, stopped) = oneshot::channel();

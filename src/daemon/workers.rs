@@ -1,6 +1,7 @@
 //! The threads that receive, one for each socket, and the housekeeper; they and the one that holds rejects are watched.
 
-use super::start::NotReady;
+use super::gauges;
+use crate::audit::Audit;
 use crate::clock::{self, Mono};
 use crate::http::Health;
 use crate::listen::{self, Hold, Pulse, Sockets, Stop};
@@ -33,7 +34,7 @@ impl Workers {
         sockets: &Sockets,
         drive: &Arc<Drive>,
         hold: &Hold<Outgoing>,
-        not_ready: &NotReady,
+        audit: &Arc<Audit>,
         stop: &Stop,
     ) -> io::Result<Workers> {
         let (mut threads, mut pulses) = (Vec::new(), vec![("hold".to_owned(), hold.pulse().clone())]);
@@ -46,14 +47,16 @@ impl Workers {
                 listen::run(&socket, &stop, &pulse, |arrival| drive.arrive(&arrival));
             })?);
         }
-        let (drive, theirs, not_ready) = (Arc::clone(drive), stop.clone(), Arc::clone(not_ready));
+        let (drive, theirs, audit) = (Arc::clone(drive), stop.clone(), Arc::clone(audit));
         let pulse = Pulse::new(clock::now().mono);
         pulses.push(("housekeeper".into(), pulse.clone()));
         threads.push(std::thread::Builder::new().name("housekeeper".into()).spawn(move || {
             while !theirs.wait(HOUSEKEEPING) {
                 let now = clock::now();
                 drive.keep_house(now);
-                drive.pipeline().set_ready(not_ready().is_empty());
+                drive
+                    .pipeline()
+                    .set_ready(gauges::answers_leave(&drive, &audit), gauges::directory_answers(&drive));
                 pulse.beat(now.mono);
             }
         })?);

@@ -35,7 +35,7 @@ use crate::lockout::{Failure, Rules};
 use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
 use crate::otp::Moving;
 use crate::outcome::{Reason, Verdict};
-use crate::policy::{Client, Clients, ReplyText, WrongPassword};
+use crate::policy::{Client, Clients, PasswordCheck, ReplyText, WrongPassword};
 use crate::radius::{
     Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature, WhichSecret,
 };
@@ -62,8 +62,10 @@ pub struct Pipeline {
     names: ahash::RandomState,
     hints: Hints,
     notices: Notices,
-    /// Whether Status-Server is answered: as of the housekeeper's last look.
+    /// Whether answers can leave (journal, audit, not stopping): as of the housekeeper's last look.
     ready: AtomicBool,
+    /// Whether a server of the directory answers: as of the housekeeper's last look.
+    directory_answers: AtomicBool,
 }
 
 /// What configuration decides, replaced as a whole by a reload.
@@ -95,7 +97,7 @@ impl Settings {
     /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
     ///
     /// # Errors
-    /// [`TooManyClients`], or those of [`Metrics::client`], which has none in practice.
+    /// [`SettingsError::TooManyClients`], or those of [`Metrics::client`], which has none in practice.
     pub fn new(
         clients: Clients,
         attributes_max: usize,
@@ -186,6 +188,7 @@ impl Pipeline {
             hints: Hints::default(),
             notices: Notices::default(),
             ready: AtomicBool::new(true),
+            directory_answers: AtomicBool::new(true),
         }
     }
 
@@ -633,9 +636,10 @@ impl Pipeline {
         }
     }
 
-    /// The housekeeper has looked whether everything that answers need is there.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+    /// The housekeeper has looked: can answers leave, and does any server of the directory answer?
+    pub fn set_ready(&self, answers_leave: bool, directory_answers: bool) {
+        self.ready.store(answers_leave, Ordering::Relaxed);
+        self.directory_answers.store(directory_answers, Ordering::Relaxed);
     }
 
     /// The one way out for everything that is answered: reply, evidence and marks go to the journal together.
@@ -660,7 +664,11 @@ impl Pipeline {
         to: &ReplyTo,
     ) -> Result<Step, Reason> {
         // A gateway that hears nothing asks its next server, and that is right while we could not judge anybody.
+        // A directory that does not answer matters only where it is asked for the password.
+        let directory = self.directory_answers.load(Ordering::Relaxed)
+            || client.profile.password == PasswordCheck::GatewayChecked;
         let ready = self.ready.load(Ordering::Relaxed)
+            && directory
             && self.tables.bindings.is_fresh(arrival.at.mono)
             && !self.tables.time_guard.is_guarded();
         if !ready || !self.hints.status.take(STATUS_SERVER_PER_SECOND, arrival.at) {
