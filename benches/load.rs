@@ -43,13 +43,13 @@ mod slapd;
 
 use daemon::{Daemon, Setting};
 use freeradius::FreeRadius;
-use generator::{Edge, Generator, Pace};
+use generator::{Generator, Pace};
 use options::{Options, Wanted};
-use processes::{Process, Processors, cpu_time, machine_time, resident};
+use processes::{Process, Processors, cpu_by_thread, cpu_time, machine_time, resident};
 use report::{Figures, Row};
 use requests::{Codes, PERIOD};
 use slapd::Slapd;
-use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -189,6 +189,13 @@ fn label(case: &Case) -> String {
     }
 }
 
+/// Processor time at one moment.
+struct Used {
+    threads: BTreeMap<String, Duration>,
+    beside: Duration,
+    machine: Duration,
+}
+
 /// A server while it runs.
 enum Server {
     Floor(Process, SocketAddr),
@@ -220,6 +227,7 @@ fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
     };
     let ports = match case.pace {
         // Every request needs an identifier of its own until it is answered or lost.
+        Pace::Open { rate } if rate > 50_000.0 => 256,
         Pace::Open { .. } => 64,
         Pace::Closed { in_flight } => in_flight.div_ceil(16).max(1),
     };
@@ -237,17 +245,16 @@ fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
         Server::Daemon(daemon) => (daemon.process.pid(), daemon.radius, daemon.start),
         Server::FreeRadius(radius) => (radius.process.pid(), radius.radius, Duration::ZERO),
     };
-    let (cpu, beside_cpu, machine) =
-        (Cell::new(Duration::ZERO), Cell::new(Duration::ZERO), Cell::new(Duration::ZERO));
-    let measured = |edge: Edge| {
-        let minus = |before: &Cell<Duration>, now: Duration| {
-            before.set(if edge == Edge::Begin { now } else { now.saturating_sub(before.get()) });
-        };
-        minus(&cpu, cpu_time(pid));
-        minus(&beside_cpu, beside.map_or(Duration::ZERO, cpu_time));
-        minus(&machine, machine_time().saturating_sub(cpu_time(std::process::id())));
+    // What the server, slapd beside it and everybody but the generator have used: at the begin, then since then.
+    let used = || Used {
+        threads: cpu_by_thread(pid),
+        beside: beside.map_or(Duration::ZERO, cpu_time),
+        machine: machine_time().saturating_sub(cpu_time(std::process::id())),
     };
-    let done = Generator::new(address, ports).run(&requests, case.pace, options.seconds, measured);
+    let mut measured = Vec::new();
+    let done =
+        Generator::new(address, ports).run(&requests, case.pace, options.seconds, || measured.push(used()));
+    let [begin, end] = measured.as_slice() else { panic!("two ends of a run") };
     if let Server::Daemon(daemon) = &server
         && done.refused + done.forged + done.lost > 0
     {
@@ -255,17 +262,31 @@ fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
     }
     let per_answer = |time: Duration| time.as_secs_f64() * 1e6 / done.answered.max(1) as f64;
     let lasted = done.lasted.as_secs_f64().max(1e-9);
-    let foreign = machine.get().as_secs_f64() - cpu.get().as_secs_f64() - beside_cpu.get().as_secs_f64();
+    let threads: Vec<(String, f64)> = end
+        .threads
+        .iter()
+        .map(|(name, time)| {
+            (
+                name.clone(),
+                per_answer(time.saturating_sub(begin.threads.get(name).copied().unwrap_or_default())),
+            )
+        })
+        .collect();
+    let cpu: f64 = threads.iter().map(|(_, micros)| micros).sum();
+    let beside = per_answer(end.beside.saturating_sub(begin.beside));
+    let machine = per_answer(end.machine.saturating_sub(begin.machine));
     Figures {
         rate: done.answered as f64 / lasted,
+        offered: done.sent as f64 / lasted,
         p50: done.latency.quantile(0.5),
         p99: done.latency.quantile(0.99),
         p999: done.latency.quantile(0.999),
-        cpu: per_answer(cpu.get()),
-        beside: per_answer(beside_cpu.get()),
+        cpu,
+        threads,
+        beside,
         resident: resident(pid),
         start,
-        foreign: foreign / lasted,
+        foreign: (machine - cpu - beside) * 1e-6 * done.answered as f64 / lasted,
         accepted: done.accepted,
         refused: done.refused,
         forged: done.forged,

@@ -2,8 +2,10 @@
 
 use crate::harness::gateway::Signed;
 use crate::harness::{
-    Daemon, Gateway, PASSWORD, Person, SECRET, World, WorldBuilder, code, daemon, person, wait_for,
+    Clock, Daemon, Gateway, PASSWORD, Person, SECRET, World, WorldBuilder, code, daemon, person, unix_now,
+    wait_for,
 };
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -682,4 +684,29 @@ fn a_daemon_killed_while_it_writes_starts_again() {
     let log = world.directory.path().join("audit.jsonl");
     let output = daemon::run(&["audit", "verify", log.to_str().unwrap()], "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn demo_shows_a_line_to_paste_that_is_accepted_once() {
+    let ahead = 61 - unix_now() % 60;
+    let mut demo = std::process::Command::new(daemon::binary())
+        .arg("demo")
+        .envs(Clock::constantly_ahead(ahead))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let folder =
+        lines.find_map(|line| line.strip_prefix("files in ")?.split(' ').next().map(str::to_owned)).unwrap();
+    let pasted = lines.find(|line| line.trim_start().starts_with("echo 'User-Name")).unwrap();
+    for reply in ["Received Access-Accept", "Received Access-Reject"] {
+        let output = std::process::Command::new("sh").args(["-c", &pasted]).output().unwrap();
+        assert!(text(&output).contains(reply), "{pasted}: {}", text(&output));
+    }
+    let interrupt = std::process::Command::new("kill").args(["-INT", &demo.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    assert!(!Path::new(&folder).exists(), "nothing is left behind");
 }

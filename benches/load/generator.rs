@@ -26,6 +26,8 @@ pub struct Run {
     pub lost: usize,
     /// From the first measured sending to the last answer.
     pub lasted: Duration,
+    /// Requests in that time.
+    pub sent: usize,
     /// Answers in that time.
     pub answered: usize,
     pub latency: Histogram,
@@ -45,8 +47,8 @@ const ROOM: usize = 4096;
 /// Nothing is answered after this time: what is missing is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A part of the run that only warms up.
-const WARM_UP: f64 = 0.05;
+/// The part of a run that only warms up.
+const WARM_UP: f64 = 0.1;
 
 impl Generator {
     pub fn new(server: SocketAddr, ports: usize) -> Generator {
@@ -65,28 +67,18 @@ impl Generator {
         Generator { sockets, states, epoll, rooms: vec![0; ROOM * BATCH_SIZE] }
     }
 
-    /// Sends all requests, or as many as fit into `seconds`. `measured` is told when warming up is over and when the
+    /// Sends all requests, or as many as fit into `seconds`. `measured` is called when warming up is over and when the
     /// last answer has come.
-    pub fn run(
-        &mut self,
-        requests: &[Request],
-        pace: Pace,
-        seconds: f64,
-        mut measured: impl FnMut(Edge),
-    ) -> Run {
+    pub fn run(&mut self, requests: &[Request], pace: Pace, seconds: f64, mut measured: impl FnMut()) -> Run {
         let ports = self.sockets.len();
         // Which request waits in which place; the number plus one.
         let mut waiting = vec![0_u32; ports * 256];
         let mut sent_at = vec![0_u64; requests.len()];
         let mut replies: Vec<Reply> = Vec::with_capacity(requests.len());
-        let mut latency = Histogram::new();
         let begun = Instant::now();
         let nanos = |at: Instant| at.duration_since(begun).as_nanos() as u64;
         let end = Duration::from_secs_f64(seconds);
-        let warm = match pace {
-            Pace::Closed { .. } => (requests.len() as f64 * WARM_UP) as usize,
-            Pace::Open { rate } => (rate * seconds * WARM_UP) as usize,
-        };
+        let mut warming = true;
         let (mut next, mut in_flight) = (0_usize, 0_usize);
         let (mut first, mut last, mut answered_before) = (0_u64, 0_u64, 0_usize);
         let mut heard = Instant::now();
@@ -114,12 +106,12 @@ impl Generator {
                 // A full buffer is a loss like any other.
                 let _ = self.sockets[port].send(requests[next].octets());
                 next += 1;
-                if next == warm {
-                    first = nanos(Instant::now());
-                    answered_before = replies.len();
-                    latency = Histogram::new();
-                    measured(Edge::Begin);
-                }
+            }
+            if warming && now.duration_since(begun) > end.mul_f64(WARM_UP) {
+                warming = false;
+                first = nanos(Instant::now());
+                answered_before = replies.len();
+                measured();
             }
             let rest = match pace {
                 // There is more to send at once.
@@ -136,13 +128,11 @@ impl Generator {
                     let Some(request) = slot.checked_sub(1) else { return };
                     *slot = 0;
                     in_flight -= 1;
-                    let at = nanos(Instant::now());
-                    latency.record(at.saturating_sub(sent_at[request as usize]));
-                    last = at;
+                    last = nanos(Instant::now());
                     let mut copy = [0; 128];
                     let length = octets.len().min(copy.len());
                     copy[..length].copy_from_slice(&octets[..length]);
-                    replies.push(Reply { request, length: length as u8, octets: copy });
+                    replies.push(Reply { request, at: last, length: length as u8, octets: copy });
                 });
             }
             if replies.len() > before {
@@ -160,21 +150,31 @@ impl Generator {
                 break;
             }
         }
-        measured(Edge::End);
+        assert!(!warming, "a run needs more requests than it uses up while it warms up");
+        measured();
         let mut run = Run {
             accepted: 0,
             refused: 0,
             forged: 0,
             lost: next - replies.len(),
             lasted: Duration::from_nanos(last.saturating_sub(first)),
+            sent: sent_at[..next].iter().filter(|at| **at >= first).count(),
             answered: replies.len() - answered_before,
-            latency,
+            latency: Histogram::new(),
         };
         for reply in &replies {
-            match verify(&requests[reply.request as usize], reply) {
-                Verified::Accept => run.accepted += 1,
-                Verified::Refused => run.refused += 1,
-                Verified::Forged => run.forged += 1,
+            // Under overload an identifier is used again before the answer has come: then it is for an earlier request.
+            let candidates = (0..=reply.request as usize).rev().step_by(ports * 256).take(16);
+            let found = candidates
+                .map(|at| (at, verify(&requests[at], reply)))
+                .find(|(_, is)| *is != Verified::Forged);
+            match found {
+                Some((_, Verified::Accept)) => run.accepted += 1,
+                Some((_, Verified::Refused)) => run.refused += 1,
+                Some((_, Verified::Forged)) | None => run.forged += 1,
+            }
+            if let Some((at, _)) = found.filter(|_| reply.at >= first) {
+                run.latency.record(reply.at.saturating_sub(sent_at[at]));
             }
         }
         run
@@ -219,11 +219,4 @@ impl Generator {
             Err(error) => panic!("receiving: {error}"),
         }
     }
-}
-
-/// The two ends of the measured part of a run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Edge {
-    Begin,
-    End,
 }

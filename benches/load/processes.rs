@@ -1,5 +1,6 @@
 //! The processes under load: started on their processor, watched through /proc, ended with the value that holds them.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -88,12 +89,21 @@ fn read_lines(stream: impl std::io::Read + Send + 'static, lines: Arc<Mutex<Vec<
 
 /// The processor time of all threads of a process, from the scheduler's own account.
 pub fn cpu_time(pid: u32) -> Duration {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
-    let nanos = tasks.filter_map(|task| {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
+    cpu_by_thread(pid).into_values().sum()
+}
+
+/// The same by the threads' names, without the numbers behind them.
+pub fn cpu_by_thread(pid: u32) -> BTreeMap<String, Duration> {
+    let mut times = BTreeMap::new();
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return times };
+    for task in tasks.filter_map(Result::ok) {
+        let read = |name: &str| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let nanos = read("schedstat").split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+        let name = read("comm");
+        let name = name.trim().trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+        *times.entry(name.to_owned()).or_default() += Duration::from_nanos(nanos.unwrap_or_default());
+    }
+    times
 }
 
 /// The memory of a process in MiB.

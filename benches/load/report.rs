@@ -10,11 +10,15 @@ use std::time::Duration;
 pub struct Figures {
     /// Answers a second.
     pub rate: f64,
+    /// Requests a second.
+    pub offered: f64,
     pub p50: Duration,
     pub p99: Duration,
     pub p999: Duration,
     /// Processor time of the server for each answer, in microseconds.
     pub cpu: f64,
+    /// The same by thread.
+    pub threads: Vec<(String, f64)>,
     /// That of slapd beside it.
     pub beside: f64,
     /// Memory, in MiB.
@@ -47,7 +51,10 @@ impl Row {
 
     /// One run as a line, while the bench goes on.
     pub fn one(&self, figures: &Figures) -> String {
-        format!("{:28} {:38} {}", self.group, self.label, cells(figures, None).join(" | "))
+        let threads: Vec<String> =
+            figures.threads.iter().map(|(name, micros)| format!("{name} {micros:.1}")).collect();
+        let cells = cells(figures, None).join(" | ");
+        format!("{:28} {:38} {cells} [{}]", self.group, self.label, threads.join(", "))
     }
 
     fn median(&self) -> Figures {
@@ -60,10 +67,12 @@ impl Row {
         let sum = |value: fn(&Figures) -> usize| self.runs.iter().map(value).sum();
         Figures {
             rate: middle(|run| run.rate),
+            offered: middle(|run| run.offered),
             p50: time(|run| run.p50.as_secs_f64()),
             p99: time(|run| run.p99.as_secs_f64()),
             p999: time(|run| run.p999.as_secs_f64()),
             cpu: middle(|run| run.cpu),
+            threads: Vec::new(),
             beside: middle(|run| run.beside),
             resident: middle(|run| run.resident),
             start: time(|run| run.start.as_secs_f64()),
@@ -111,7 +120,11 @@ fn cells(figures: &Figures, floor: Option<f64>) -> Vec<String> {
         format!("{:.1}", figures.cpu)
     };
     vec![
-        format!("{:.0}", figures.rate),
+        if figures.offered > figures.rate * 1.05 {
+            format!("{:.0} of {:.0}", figures.rate, figures.offered)
+        } else {
+            format!("{:.0}", figures.rate)
+        },
         format!("{} / {} / {}", micros(figures.p50), micros(figures.p99), micros(figures.p999)),
         cpu,
         floor.map_or("".into(), |floor| format!("{:.2}", figures.cpu / floor)),

@@ -59,9 +59,10 @@ impl Request {
     }
 }
 
-/// A reply as it came, and to which request.
+/// A reply as it came: when, and to which request as far as its identifier tells.
 pub struct Reply {
     pub request: u32,
+    pub at: u64,
     pub length: u8,
     pub octets: [u8; 128],
 }

@@ -91,8 +91,8 @@ pub struct Outgoing {
     tables: Tables,
     settled: Option<(TokenMark, u32)>,
     sent: bool,
-    // Held until the reply has left: delayed rejects are in flight too.
-    _place: Option<Place>,
+    // Held until the reply is ready to leave.
+    place: Option<Place>,
 }
 
 /// What a request holds from the moment it is known to be no retransmission.
@@ -217,7 +217,7 @@ impl Case {
                 tables: self.tables.clone(),
                 settled: self.settled.take(),
                 sent: false,
-                _place: self.place.take(),
+                place: self.place.take(),
             },
         };
         // From here on the outgoing reply answers for the duplicates' entry.
@@ -265,6 +265,12 @@ impl Outgoing {
         if let Some((before, version)) = self.settled.take() {
             self.tables.durable.tokens.take_back(&before, version);
         }
+    }
+
+    /// Judged, and only waiting for its time: it takes nobody's place any more. How many may wait is bounded where they
+    /// wait, so that a storm of wrong codes does not keep the right ones of the same gateway out.
+    pub fn free_place(&mut self) {
+        self.place = None;
     }
 
     /// The last look before the octets leave: keeps them for retransmissions. `None` if a newer request has taken the

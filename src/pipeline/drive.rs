@@ -223,6 +223,7 @@ impl Release {
         match due {
             None => send(&self.outbound, &self.metrics, outgoing),
             Some(due) => {
+                outgoing.free_place();
                 if let Err(refused) = self.hold.keep(due, outgoing) {
                     let (Refused::Full(outgoing) | Refused::Stopped(outgoing)) = refused;
                     self.metrics.lose(Loss::HoldFull);
