@@ -175,7 +175,8 @@ impl Bank {
         whole(&self.world);
         let faults = self.history().faults(&self.world.audit());
         assert!(faults.is_empty(), "{faults:#?}");
-        assert_eq!(self.refused.load(Ordering::Relaxed), 0, "new codes that were refused");
+        let refused = self.refused.load(Ordering::Relaxed);
+        assert_eq!(refused, 0, "new codes that were refused: {:#?}", self.world.audit().iter().rev().filter(|r| r["outcome"]=="reject" && r["reason"] != "code-used").take(60).map(|r| format!("{} {} {}", r["user"], r["reason"], r["calling_station"])).collect::<Vec<_>>());
         assert!(!codes.is_empty(), "nobody was accepted");
         self.tally.accepted = codes.len();
         self.tally

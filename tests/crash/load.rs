@@ -69,7 +69,9 @@ impl Holder {
 
     /// The daemon was started anew.
     pub fn restarted(&mut self) {
-        self.doubtful = (self.waiting > 0).then_some(self.current);
+        if self.waiting > 0 {
+            self.doubtful = Some(self.current);
+        }
         (self.waiting, self.offered) = (0, 0);
     }
 
