@@ -175,8 +175,8 @@ impl Bank {
         whole(&self.world);
         let faults = self.history().faults(&self.world.audit());
         assert!(faults.is_empty(), "{faults:#?}");
-        let refused = self.refused.load(Ordering::Relaxed);
-        assert_eq!(refused, 0, "new codes that were refused: {:#?}", self.world.audit().iter().rev().filter(|r| r["outcome"]=="reject" && r["reason"] != "code-used").take(60).map(|r| format!("{} {} {}", r["user"], r["reason"], r["calling_station"])).collect::<Vec<_>>());
+        // Or all that was refused as used may have been refused for something else.
+        assert_eq!(self.refused.load(Ordering::Relaxed), 0, "new codes that were refused");
         assert!(!codes.is_empty(), "nobody was accepted");
         self.tally.accepted = codes.len();
         self.tally
@@ -227,7 +227,7 @@ fn the_run_notices_a_journal_that_was_lost() {
     let mut bank = Bank::open(8, 1);
     bank.world.daemon = Daemon::start(&bank.world.config);
     let mut holders = std::mem::take(&mut bank.holders);
-    bank.during(Some(Duration::from_millis(500)), |load, _| load.fresh(&mut holders, 0));
+    bank.during(Some(Duration::from_secs(1)), |load, _| load.fresh(&mut holders, 0));
     bank.holders = holders;
     let codes = bank.history().codes();
     std::fs::remove_dir_all(bank.world.directory.path().join("state")).unwrap();
@@ -279,6 +279,7 @@ fn otp_25_a_file_system_that_takes_no_more_stops_accepts_until_it_does_and_forge
     limit_files(&world.daemon, Some(1));
     let next = |holder: usize| format!("{PASSWORD}{}", holders[holder].code(1));
     world.gateway.expect_silence(&world.gateway.request("user6", next(6).as_bytes()));
+    world.daemon.wait_for_reason("disk-failed", 3.0);
     world.restart(Daemon::kill);
     for holder in [0, 2, 4, 6] {
         assert!(login(&world, holder).is_reject(), "user{holder}, after a kill on a disk that failed");
