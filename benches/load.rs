@@ -20,6 +20,8 @@
     reason = "what goes wrong here has to stop the run, and it is about real time"
 )]
 
+#[path = "load/bind.rs"]
+mod bind;
 #[path = "load/daemon.rs"]
 mod daemon;
 #[path = "load/floor.rs"]
@@ -43,7 +45,7 @@ mod slapd;
 
 use daemon::{Daemon, Setting};
 use freeradius::FreeRadius;
-use generator::{Generator, Pace};
+use generator::{Generator, Pace, Run};
 use options::{Options, Wanted};
 use processes::{Process, Processors, cpu_by_thread, cpu_time, machine_time, resident};
 use report::{Figures, Row};
@@ -61,10 +63,20 @@ enum Subject {
         durability: &'static str,
         password: &'static str,
     },
-    /// Threads; 0 is its single-threaded mode.
+    /// Threads; 0 is its single-threaded mode. Users in a file or in the directory.
     FreeRadius {
         threads: u32,
+        users: Users,
     },
+    /// Nobody but slapd.
+    BareBind,
+}
+
+/// Where FreeRADIUS has its users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Users {
+    File,
+    Directory,
 }
 
 /// One line of the table.
@@ -90,7 +102,7 @@ fn main() {
     let cases = cases(&options);
     let slapd = cases
         .iter()
-        .any(|case| matches!(case.subject, Subject::Daemon { .. }))
+        .any(|case| !matches!(case.subject, Subject::Floor | Subject::FreeRadius { users: Users::File, .. }))
         .then(|| Slapd::start(options.users, options.on));
     if options.on == Processors::First {
         processes::stay_on_second();
@@ -140,8 +152,9 @@ fn cases(options: &Options) -> Vec<Case> {
         let mut all = vec![case("one", Subject::Floor, pace)];
         all.extend(durabilities.into_iter().map(|durability| case("one", daemon(durability), pace)));
         if options.peers && peers {
-            all.push(case("one", Subject::FreeRadius { threads: 0 }, pace));
-            all.push(case("one", Subject::FreeRadius { threads: 2 }, pace));
+            let users = if options.password == "none" { Users::File } else { Users::Directory };
+            all.push(case("one", Subject::FreeRadius { threads: 0, users }, pace));
+            all.push(case("one", Subject::FreeRadius { threads: 4, users }, pace));
         }
         return all;
     }
@@ -159,17 +172,28 @@ fn cases(options: &Options) -> Vec<Case> {
         case("15,000/s", Subject::Floor, half),
         case("15,000/s", fast("memory"), half),
         case("15,000/s", fast("sync"), half),
+        case("one bind each, 64 in flight", Subject::BareBind, closed(16)),
         case("one bind each, 64 in flight", bind("memory"), closed(64)),
+        case("one bind each, 1 in flight", Subject::BareBind, closed(1)),
         case("one bind each, 1 in flight", bind("memory"), closed(1)),
         case(OVERLOAD, fast("memory"), closed(64)),
         case(OVERLOAD, fast("memory"), Pace::Open { rate: options.rate_max }),
     ];
     if peers {
-        let radius = |threads| Subject::FreeRadius { threads };
-        all.insert(9, case("15,000/s", radius(0), half));
-        all.insert(6, case("1 in flight", radius(0), closed(1)));
-        all.insert(4, case("64 in flight", radius(2), closed(64)));
-        all.insert(4, case("64 in flight", radius(0), closed(64)));
+        let file = |threads| Subject::FreeRadius { threads, users: Users::File };
+        let directory = Subject::FreeRadius { threads: 4, users: Users::Directory };
+        all.push(case("64 in flight", file(0), closed(64)));
+        all.push(case("64 in flight", file(2), closed(64)));
+        all.push(case("1 in flight", file(0), closed(1)));
+        all.push(case("15,000/s", file(0), half));
+        all.push(case("one bind each, 64 in flight", directory, closed(64)));
+        all.push(case("one bind each, 1 in flight", directory, closed(1)));
+        // Beside each other whom they are compared with, and else in the order in which they were written.
+        let first = |group: &str| all.iter().position(|case| case.group == group);
+        let places: Vec<Option<usize>> = all.iter().map(|case| first(case.group)).collect();
+        let mut placed: Vec<(Option<usize>, Case)> = places.into_iter().zip(all).collect();
+        placed.sort_by_key(|(place, _)| *place);
+        all = placed.into_iter().map(|(_, case)| case).collect();
     }
     all
 }
@@ -179,8 +203,12 @@ fn label(case: &Case) -> String {
         Subject::Floor => "floor".to_owned(),
         Subject::Daemon { durability, password: "none" } => format!("sekisho, {durability}"),
         Subject::Daemon { durability, .. } => format!("sekisho, {durability}, bind"),
-        Subject::FreeRadius { threads: 0 } => "FreeRADIUS + rlm_totp, -s".to_owned(),
-        Subject::FreeRadius { threads } => format!("FreeRADIUS + rlm_totp, {threads} threads"),
+        Subject::FreeRadius { threads, users } => {
+            let ldap = if users == Users::Directory { " + rlm_ldap" } else { "" };
+            let threads = if threads == 0 { "-s".to_owned() } else { format!("{threads} threads") };
+            format!("FreeRADIUS + rlm_totp{ldap}, {threads}")
+        }
+        Subject::BareBind => "bare binds, slapd alone".to_owned(),
     };
     match (case.group, case.pace) {
         (OVERLOAD, Pace::Open { .. }) => format!("{subject}, 5 × its peak"),
@@ -201,80 +229,42 @@ enum Server {
     Floor(Process, SocketAddr),
     Daemon(Daemon),
     FreeRadius(FreeRadius),
+    Slapd(u16),
 }
 
 /// One run of one subject, from its start to its end.
 fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
-    let mut codes = Codes::Window;
-    let mut users = options.users;
-    let mut beside = None;
-    let server = match case.subject {
-        Subject::Floor => {
-            let (process, radius) = floor::start(case.on);
-            Server::Floor(process, radius)
-        }
-        Subject::Daemon { durability, password } => {
-            let slapd = slapd.expect("slapd runs");
-            beside = (password != "none").then(|| slapd.process.pid());
-            Server::Daemon(Daemon::start(slapd, Setting { durability, password, on: case.on }))
-        }
-        Subject::FreeRadius { threads } => {
-            // Its users file is read in memory, and codes may be used again: fewer users do.
-            users = users.min(100_000);
-            codes = Codes::Current;
-            Server::FreeRadius(FreeRadius::start(users, threads, case.on))
-        }
+    let (server, beside) = start(case, slapd, options);
+    let (pid, start) = match &server {
+        Server::Floor(process, _) => (process.pid(), Duration::ZERO),
+        Server::Daemon(daemon) => (daemon.process.pid(), daemon.start),
+        Server::FreeRadius(radius) => (radius.process.pid(), Duration::ZERO),
+        Server::Slapd(_) => (0, Duration::ZERO),
     };
-    let ports = match case.pace {
-        // Every request needs an identifier of its own until it is answered or lost.
-        Pace::Open { rate } if rate > 50_000.0 => 256,
-        Pace::Open { .. } => 64,
-        Pace::Closed { in_flight } => in_flight.div_ceil(16).max(1),
-    };
-    let wanted = match case.pace {
-        Pace::Open { rate } => (rate * options.seconds).ceil() as usize,
-        Pace::Closed { in_flight: 1 } => (50_000.0 * options.seconds) as usize,
-        Pace::Closed { .. } => (options.rate_max * options.seconds) as usize,
-    };
-    let count = wanted.min(requests::most(users, codes)).min(options.requests_max);
-    let step = step_with_room(options.seconds + count as f64 * 6e-6 + 1.0);
-    let requests = requests::make(count, users, ports, step, codes);
-    wait_for_step(step);
-    let (pid, address, start) = match &server {
-        Server::Floor(process, radius) => (process.pid(), *radius, Duration::ZERO),
-        Server::Daemon(daemon) => (daemon.process.pid(), daemon.radius, daemon.start),
-        Server::FreeRadius(radius) => (radius.process.pid(), radius.radius, Duration::ZERO),
-    };
-    // What the server, slapd beside it and everybody but the generator have used: at the begin, then since then.
-    let used = || Used {
-        threads: cpu_by_thread(pid),
-        beside: beside.map_or(Duration::ZERO, cpu_time),
-        machine: machine_time().saturating_sub(cpu_time(std::process::id())),
-    };
-    let mut measured = Vec::new();
-    let done =
-        Generator::new(address, ports).run(&requests, case.pace, options.seconds, || measured.push(used()));
-    let [begin, end] = measured.as_slice() else { panic!("two ends of a run") };
+    let mut edges = Vec::new();
+    let done = drive(&server, case, options, || {
+        edges.push(Used {
+            threads: cpu_by_thread(pid),
+            beside: beside.map_or(Duration::ZERO, cpu_time),
+            machine: machine_time().saturating_sub(cpu_time(std::process::id())),
+        });
+    });
+    let [begin, end] = edges.as_slice() else { panic!("two ends of a run") };
     if let Server::Daemon(daemon) = &server
         && done.refused + done.forged + done.lost > 0
     {
         eprintln!("{}", daemon.complaints());
     }
-    let per_answer = |time: Duration| time.as_secs_f64() * 1e6 / done.answered.max(1) as f64;
-    let lasted = done.lasted.as_secs_f64().max(1e-9);
-    let threads: Vec<(String, f64)> = end
-        .threads
-        .iter()
-        .map(|(name, time)| {
-            (
-                name.clone(),
-                per_answer(time.saturating_sub(begin.threads.get(name).copied().unwrap_or_default())),
-            )
-        })
-        .collect();
+    let per_answer = |from: Duration, to: Duration| {
+        to.saturating_sub(from).as_secs_f64() * 1e6 / done.answered.max(1) as f64
+    };
+    let threads = end.threads.iter().map(|(name, time)| {
+        (name.clone(), per_answer(begin.threads.get(name).copied().unwrap_or_default(), *time))
+    });
+    let threads: Vec<(String, f64)> = threads.collect();
     let cpu: f64 = threads.iter().map(|(_, micros)| micros).sum();
-    let beside = per_answer(end.beside.saturating_sub(begin.beside));
-    let machine = per_answer(end.machine.saturating_sub(begin.machine));
+    let (beside, machine) = (per_answer(begin.beside, end.beside), per_answer(begin.machine, end.machine));
+    let lasted = done.lasted.as_secs_f64().max(1e-9);
     Figures {
         rate: done.answered as f64 / lasted,
         offered: done.sent as f64 / lasted,
@@ -292,6 +282,68 @@ fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
         forged: done.forged,
         lost: done.lost,
     }
+}
+
+/// Starts whom a case asks, and names the slapd whose time is counted beside.
+fn start(case: &Case, slapd: Option<&Slapd>, options: &Options) -> (Server, Option<u32>) {
+    let slapd = || slapd.expect("slapd runs");
+    match case.subject {
+        Subject::Floor => {
+            let (process, radius) = floor::start(case.on);
+            (Server::Floor(process, radius), None)
+        }
+        Subject::Daemon { durability, password } => {
+            let daemon = Daemon::start(slapd(), Setting { durability, password, on: case.on });
+            (Server::Daemon(daemon), (password != "none").then(|| slapd().process.pid()))
+        }
+        Subject::FreeRadius { threads, users } => {
+            let directory = (users == Users::Directory).then(slapd);
+            let radius = FreeRadius::start(users_of(case, options), threads, directory, case.on);
+            (Server::FreeRadius(radius), directory.map(|slapd| slapd.process.pid()))
+        }
+        Subject::BareBind => (Server::Slapd(slapd().port), Some(slapd().process.pid())),
+    }
+}
+
+/// FreeRADIUS reads its users file into memory, and its codes may be used again: fewer users do.
+fn users_of(case: &Case, options: &Options) -> u32 {
+    match case.subject {
+        Subject::FreeRadius { .. } => options.users.min(100_000),
+        _ => options.users,
+    }
+}
+
+/// Prepares requests for the coming step, waits for it, and sends them.
+fn drive(server: &Server, case: &Case, options: &Options, measured: impl FnMut()) -> Run {
+    let users = users_of(case, options);
+    let (address, codes) = match server {
+        Server::Floor(_, radius) => (*radius, Codes::Window),
+        Server::Daemon(daemon) => (daemon.radius, Codes::Window),
+        Server::FreeRadius(radius) => (radius.radius, Codes::Current),
+        Server::Slapd(port) => {
+            let connections = match case.pace {
+                Pace::Closed { in_flight } => in_flight,
+                Pace::Open { .. } => 16,
+            };
+            return bind::run(*port, users, connections, options.seconds, measured);
+        }
+    };
+    // Every request needs an identifier of its own until it is answered or lost.
+    let ports = match case.pace {
+        Pace::Open { rate } if rate > 50_000.0 => 256,
+        Pace::Open { .. } => 64,
+        Pace::Closed { in_flight } => in_flight.div_ceil(16).max(1),
+    };
+    let wanted = match case.pace {
+        Pace::Open { rate } => (rate * options.seconds).ceil() as usize,
+        Pace::Closed { in_flight: 1 } => (50_000.0 * options.seconds) as usize,
+        Pace::Closed { .. } => (options.rate_max * options.seconds) as usize,
+    };
+    let count = wanted.min(requests::most(users, codes)).min(options.requests_max);
+    let step = step_with_room(options.seconds + count as f64 * 6e-6 + 1.0);
+    let requests = requests::make(count, users, ports, step, codes);
+    wait_for_step(step);
+    Generator::new(address, ports).run(&requests, case.pace, options.seconds, measured)
 }
 
 /// A step in which there is room for a run of so many seconds after it was prepared.

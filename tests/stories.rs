@@ -16,6 +16,7 @@ mod audit;
 mod challenge;
 mod clients;
 mod codes;
+mod crash;
 mod directory_down;
 mod disk;
 mod flood;

@@ -1,9 +1,11 @@
 //! FreeRADIUS with rlm_totp, as small as it can be: users file, no log, no proxying, no delay, only the modules used.
 //!
-//! It remembers nothing: a code that was accepted is accepted again, which makes it cheaper than it may be.
+//! It remembers nothing: a code that was accepted is accepted again, which makes it cheaper than it may be. With a
+//! directory it searches the user there, takes the key from the entry and binds as the user.
 
 use crate::processes::{Process, Processors, free_port};
 use crate::requests::{PASSWORD, SECRET, key, name};
+use crate::slapd::{BASE, SERVICE_DN, SERVICE_PASSWORD, Slapd};
 use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -23,16 +25,16 @@ pub fn is_installed() -> bool {
 }
 
 impl FreeRadius {
-    /// Starts one; `threads` of 0 is its single-threaded mode.
-    pub fn start(users: u32, threads: u32, on: Processors) -> FreeRadius {
+    /// Starts one; `threads` of 0 is its single-threaded mode. Users are in a file, or in a directory if one is given.
+    pub fn start(users: u32, threads: u32, directory: Option<&Slapd>, on: Processors) -> FreeRadius {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let path = folder.path();
         let port = free_port();
-        std::fs::write(path.join("radiusd.conf"), configure(&path.display().to_string(), port, threads))
-            .unwrap();
+        let configuration = configure(&path.display().to_string(), port, threads, directory);
+        std::fs::write(path.join("radiusd.conf"), configuration).unwrap();
         std::fs::write(path.join("dictionary"), "$INCLUDE /usr/share/freeradius/dictionary\n").unwrap();
         let mut file = std::io::BufWriter::new(std::fs::File::create(path.join("users")).unwrap());
-        for user in 0..users {
+        for user in (0..users).filter(|_| directory.is_none()) {
             let secret = data_encoding::BASE32_NOPAD.encode(&key(user));
             writeln!(
                 file,
@@ -86,8 +88,14 @@ fn status_server() -> Vec<u8> {
     octets
 }
 
-fn configure(path: &str, port: u16, threads: u32) -> String {
+fn configure(path: &str, port: u16, threads: u32, directory: Option<&Slapd>) -> String {
     let threads = threads.max(1);
+    let modules = directory.map_or(FILES.replace("PATH", path), |slapd| ldap(slapd, threads));
+    let (find, check) = if directory.is_some() {
+        ("ldap", "update control {\n            &Auth-Type := LDAP\n        }")
+    } else {
+        ("files", "pap")
+    };
     let secret = std::str::from_utf8(SECRET).unwrap();
     format!(
         r#"
@@ -146,10 +154,7 @@ modules {{
     }}
     totp {{
     }}
-    files {{
-        filename = {path}/users
-        usersfile = {path}/users
-    }}
+    {modules}
 }}
 server default {{
     listen {{
@@ -165,19 +170,60 @@ server default {{
             &User-Password := "%{{1}}"
             &TOTP-Password := "%{{2}}"
         }}
-        files
+        {find}
         totp.authenticate
         if (!ok) {{
             reject
         }}
-        pap
+        {check}
     }}
     authenticate {{
         Auth-Type PAP {{
             pap
         }}
+        Auth-Type LDAP {{
+            -ldap
+        }}
     }}
 }}
 "#
+    )
+}
+
+const FILES: &str = "files {
+        filename = PATH/users
+        usersfile = PATH/users
+    }";
+
+fn ldap(slapd: &Slapd, threads: u32) -> String {
+    let (port, most) = (slapd.port, threads + 1);
+    format!(
+        r#"ldap {{
+        server = "ldap://127.0.0.1:{port}"
+        identity = "{SERVICE_DN}"
+        password = "{SERVICE_PASSWORD}"
+        base_dn = "{BASE}"
+        update {{
+            control:TOTP-Secret := 'employeeNumber'
+        }}
+        user {{
+            base_dn = "ou=people,{BASE}"
+            filter = "(uid=%{{User-Name}})"
+        }}
+        options {{
+            chase_referrals = no
+            res_timeout = 10
+            net_timeout = 5
+        }}
+        pool {{
+            start = {threads}
+            min = {threads}
+            max = {most}
+            spare = 1
+            uses = 0
+            lifetime = 0
+            idle_timeout = 0
+        }}
+    }}"#
     )
 }

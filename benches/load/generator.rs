@@ -33,6 +33,22 @@ pub struct Run {
     pub latency: Histogram,
 }
 
+impl Run {
+    /// A run in which nothing has happened yet.
+    pub fn nothing() -> Run {
+        Run {
+            accepted: 0,
+            refused: 0,
+            forged: 0,
+            lost: 0,
+            lasted: Duration::ZERO,
+            sent: 0,
+            answered: 0,
+            latency: Histogram::new(),
+        }
+    }
+}
+
 /// The sockets of one gateway.
 pub struct Generator {
     sockets: Vec<UdpSocket>,
@@ -153,14 +169,11 @@ impl Generator {
         assert!(!warming, "a run needs more requests than it uses up while it warms up");
         measured();
         let mut run = Run {
-            accepted: 0,
-            refused: 0,
-            forged: 0,
             lost: next - replies.len(),
             lasted: Duration::from_nanos(last.saturating_sub(first)),
             sent: sent_at[..next].iter().filter(|at| **at >= first).count(),
             answered: replies.len() - answered_before,
-            latency: Histogram::new(),
+            ..Run::nothing()
         };
         for reply in &replies {
             // Under overload an identifier is used again before the answer has come: then it is for an earlier request.

@@ -106,9 +106,11 @@ fn write_users(out: &mut impl std::io::Write, users: u32) -> std::io::Result<()>
         writeln!(
             out,
             "dn: uid={name},ou=people,{BASE}\nobjectClass: inetOrgPerson\nobjectClass: oathTOTPUser\nuid: {name}\n\
-             cn: {name}\nsn: {name}\nuserPassword: {PASSWORD}\noathTOTPToken: cn={name},ou=tokens,{BASE}\n\n\
+             cn: {name}\nsn: {name}\nuserPassword: {PASSWORD}\nemployeeNumber: {}\noathTOTPToken: cn={name},ou=tokens,{BASE}\n\n\
              dn: cn={name},ou=tokens,{BASE}\nobjectClass: device\nobjectClass: oathTOTPToken\ncn: {name}\n\
              oathTokenSerialNumber: {name}\noathSecret:: {}\noathTOTPParams: cn=p6,ou=params,{BASE}\n",
+            // For FreeRADIUS, which wants it as text in the user's own entry.
+            data_encoding::BASE32_NOPAD.encode(&key(user)),
             base64(&key(user)),
         )?;
     }

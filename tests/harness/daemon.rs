@@ -52,10 +52,22 @@ impl Daemon {
     /// Starts it and waits for nothing: it may never become ready.
     pub fn launch(config: &Path, environment: &[(&str, &str)]) -> Daemon {
         // For a story about a full disk: a write that goes too far fails, and does not kill.
-        let mut child = Command::new("env")
-            .args(["--ignore-signal=XFSZ", binary(), "serve", "--log-format", "json", "--config"])
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=XFSZ", binary()]).envs(environment.iter().copied());
+        Daemon::spawn(command, config)
+    }
+
+    /// Starts it by a command that becomes the binary under test, and waits until it is ready.
+    pub fn start_as(command: Command, config: &Path) -> Daemon {
+        let mut daemon = Daemon::spawn(command, config);
+        daemon.wait_until_ready();
+        daemon
+    }
+
+    fn spawn(mut command: Command, config: &Path) -> Daemon {
+        let mut child = command
+            .args(["serve", "--log-format", "json", "--config"])
             .arg(config)
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
