@@ -344,31 +344,3 @@ fn sec_07_no_core_dump_and_no_look_into_the_process() {
     let status = std::fs::read_to_string(format!("/proc/{}/status", world.daemon.pid())).unwrap();
     assert!(status.contains("CoreDumping:\t0"), "{status}");
 }
-
-#[test]
-fn sec_13_an_audit_log_that_cannot_be_written_stops_service_or_raises_an_alarm() {
-    for (on_failure, answered) in [("stop", false), ("alarm", true)] {
-        let builder = WorldBuilder {
-            audit: format!("file = \"/dev/full\"\non-failure = \"{on_failure}\"\n"),
-            ..WorldBuilder::default()
-        };
-        let mut world = builder.at_minute_begin().prepare();
-        let mut daemon = Daemon::launch(&world.config, &[]);
-        let ended = wait_for("readiness or an end", || match daemon.is_running() {
-            false => Some(true),
-            true => (!daemon.events("ready").is_empty()).then_some(false),
-        });
-        if ended {
-            assert_eq!(daemon.ended(), Some(74), "{}", daemon.log());
-            continue;
-        }
-        drop(daemon);
-        world.restart(drop);
-        let request = world.gateway.request("alice", world.token("alice", 0).field(0).as_bytes());
-        world.gateway.send(&request);
-        let reply = world.gateway.receive_within(&request, std::time::Duration::from_secs(1));
-        assert_eq!(reply.is_some(), answered, "{on_failure}");
-        let (ready, why) = world.daemon.get("/readyz");
-        assert_eq!(ready, 503, "{on_failure}: {why}");
-    }
-}

@@ -17,6 +17,10 @@ pub fn in_mode(bindings: &'static str, ldap: &str, builder: WorldBuilder) -> Wor
     WorldBuilder { bindings, ldap: format!("{}{ldap}", builder.ldap), ..builder }.open()
 }
 
+fn text_of(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
 /// A login with the code of now.
 pub fn login(world: &World, token: &Seed, name: &str) -> bool {
     world.gateway.login(name, &token.field(0)).is_accept()
@@ -41,7 +45,9 @@ fn change_unseen(world: &World, ldif: &str) {
 
 /// Waits until `name` gets in with this token, with a new code for every try.
 pub fn becomes_good(world: &World, token: &Seed, name: &str) {
-    wait_for(&format!("{name} to get in"), || login(world, token, name).then_some(()));
+    let told =
+        || format!("{}\n{}", world.last_reason(name), text_of(&world.command(&["user", "show", name], "")));
+    wait_or(&format!("{name} to get in"), told, || login(world, token, name).then_some(()));
 }
 
 /// Waits until the reason of a refusal is this one.

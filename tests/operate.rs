@@ -2,8 +2,10 @@
 
 use crate::harness::gateway::Signed;
 use crate::harness::{
-    Daemon, Gateway, PASSWORD, Person, SECRET, World, WorldBuilder, code, daemon, person, wait_for,
+    Clock, Daemon, Gateway, PASSWORD, Person, SECRET, World, WorldBuilder, code, daemon, person, unix_now,
+    wait_for,
 };
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -685,27 +687,26 @@ fn a_daemon_killed_while_it_writes_starts_again() {
 }
 
 #[test]
-fn the_reject_delay_is_a_floor_from_reception_and_accepts_do_not_wait() {
-    let service = WorldBuilder::default().service.replace("\"0s\"", "\"700ms\"");
-    let world = WorldBuilder { service, ..WorldBuilder::default() }.at_minute_begin().open();
-    let floor = Duration::from_millis(700);
-    for (user, field) in [
-        ("nobody", format!("{PASSWORD}123456")),
-        ("dave", format!("{PASSWORD}123456")),
-        ("alice", format!("{PASSWORD}{}", world.token("alice", 0).wrong_code())),
-        ("alice", format!("wrong{}", world.token("alice", 0).code(0))),
-    ] {
-        let request = world.gateway.request(user, field.as_bytes());
-        world.gateway.send(&request);
-        assert_eq!(
-            world.gateway.receive_within(&request, floor - Duration::from_millis(20)),
-            None,
-            "{user}: not before its time"
-        );
-        let reply = world.gateway.receive(&request);
-        assert!(reply.is_some_and(|reply| reply.is_reject()), "{user}: {}", world.daemon.log());
+fn demo_shows_a_line_to_paste_that_is_accepted_once() {
+    let ahead = 61 - unix_now() % 60;
+    let mut demo = std::process::Command::new(daemon::binary())
+        .arg("demo")
+        .envs(Clock::constantly_ahead(ahead))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let folder =
+        lines.find_map(|line| line.strip_prefix("files in ")?.split(' ').next().map(str::to_owned)).unwrap();
+    let pasted = lines.find(|line| line.trim_start().starts_with("echo 'User-Name")).unwrap();
+    for reply in ["Received Access-Accept", "Received Access-Reject"] {
+        let output = std::process::Command::new("sh").args(["-c", &pasted]).output().unwrap();
+        assert!(text(&output).contains(reply), "{pasted}: {}", text(&output));
     }
-    let accept = world.gateway.request("bob", world.token("bob", 0).field(0).as_bytes());
-    world.gateway.send(&accept);
-    assert!(world.gateway.receive_within(&accept, floor).is_some_and(|reply| reply.is_accept()));
+    let interrupt = std::process::Command::new("kill").args(["-INT", &demo.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    assert!(!Path::new(&folder).exists(), "nothing is left behind");
 }

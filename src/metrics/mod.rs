@@ -83,8 +83,6 @@ pub struct Metrics {
     pub clock_guarded: IntGauge,
     /// Jumps of the wall clock against the monotonic one.
     pub clock_jumps: IntCounter,
-    /// Seconds by which the wall clock is off, as the time service estimates.
-    pub clock_offset: Gauge,
 }
 
 type Callback = Box<dyn Fn(&Metrics) + Send + Sync>;
@@ -217,10 +215,6 @@ impl Metrics {
             config_reloads: Each::of(&config_reloads)?,
             clock_guarded: new.gauge("clock_guarded", "1 while the clock is not trusted.")?,
             clock_jumps: new.counter("clock_jumps_total", "Jumps of the wall clock.")?,
-            clock_offset: new.seconds(
-                "clock_offset_seconds",
-                "How far the wall clock is off, as the time service estimates.",
-            )?,
             registry,
         })
     }

@@ -11,7 +11,7 @@ use crate::policy::{Client, Requirement};
 use crate::radius::{self, ReplyContent, ReplyTo};
 use crate::secret::PasswordField;
 use crate::state::challenges::StateValue;
-use crate::state::{Challenge, Mark, Marks, Place, Use, duplicates};
+use crate::state::{Challenge, Mark, Marks, Place, TokenMark, Use, duplicates};
 use crate::tokens::{TOKENS_MAX, User};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub struct Case {
     to: ReplyTo,
     key: duplicates::Key,
     tables: Tables,
+    /// What a token was before its code was settled, and the version since: for taking it back.
+    pub(super) settled: Option<(TokenMark, u32)>,
     marks: Marks,
     place: Option<Place>,
     ended: bool,
@@ -87,9 +89,10 @@ pub struct Outgoing {
     pub id: RequestId,
     key: duplicates::Key,
     tables: Tables,
+    settled: Option<(TokenMark, u32)>,
     sent: bool,
-    // Held until the reply has left: delayed rejects are in flight too.
-    _place: Option<Place>,
+    // Held until the reply is ready to leave.
+    place: Option<Place>,
 }
 
 /// What a request holds from the moment it is known to be no retransmission.
@@ -136,6 +139,7 @@ impl Case {
             to,
             key,
             tables,
+            settled: None,
             marks: Marks::new(),
             place: Some(place),
             ended: false,
@@ -211,8 +215,9 @@ impl Case {
                 id: self.id,
                 key: self.key,
                 tables: self.tables.clone(),
+                settled: self.settled.take(),
                 sent: false,
-                _place: self.place.take(),
+                place: self.place.take(),
             },
         };
         // From here on the outgoing reply answers for the duplicates' entry.
@@ -255,6 +260,19 @@ impl Drop for Case {
 }
 
 impl Outgoing {
+    /// It could not be made durable and will not leave: the code is not used up.
+    pub fn take_back(&mut self) {
+        if let Some((before, version)) = self.settled.take() {
+            self.tables.durable.tokens.take_back(&before, version);
+        }
+    }
+
+    /// Judged, and only waiting for its time: it takes nobody's place any more. How many may wait is bounded where they
+    /// wait, so that a storm of wrong codes does not keep the right ones of the same gateway out.
+    pub fn free_place(&mut self) {
+        self.place = None;
+    }
+
     /// The last look before the octets leave: keeps them for retransmissions. `None` if a newer request has taken the
     /// identifier, or if there is nothing to send.
     pub fn leave(&mut self, now: Mono) -> Option<(ReturnAddress, &[u8])> {

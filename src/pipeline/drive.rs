@@ -157,8 +157,9 @@ impl Drive {
         let evidence = evidence.number("duration_us", took).finish();
         let release = Leaving::Reply(Box::new(outgoing));
         if let Err(refused) = self.store.stage(Staged { marks, evidence: Some(evidence), release })
-            && let Leaving::Reply(outgoing) = refused.release
+            && let Leaving::Reply(mut outgoing) = refused.release
         {
+            outgoing.take_back();
             // Without its mark nothing leaves: the gateway asks its next server.
             let full = self.store.health() == Health::Writing;
             let reason = if full { Reason::Overload } else { Reason::DiskFailed };
@@ -204,7 +205,10 @@ impl Release {
         for leaving in releases {
             match leaving {
                 Leaving::Reply(outgoing) if written => self.let_go(*outgoing),
-                Leaving::Reply(outgoing) => record(&self.metrics, &outgoing, Reason::DiskFailed),
+                Leaving::Reply(mut outgoing) => {
+                    outgoing.take_back();
+                    record(&self.metrics, &outgoing, Reason::DiskFailed);
+                }
                 // Whoever asked may be gone; dropping the sender tells the others that it failed.
                 Leaving::Told(told) if written => drop(told.send(())),
                 Leaving::Told(_) => {}
@@ -219,6 +223,7 @@ impl Release {
         match due {
             None => send(&self.outbound, &self.metrics, outgoing),
             Some(due) => {
+                outgoing.free_place();
                 if let Err(refused) = self.hold.keep(due, outgoing) {
                     let (Refused::Full(outgoing) | Refused::Stopped(outgoing)) = refused;
                     self.metrics.lose(Loss::HoldFull);

@@ -43,7 +43,7 @@ use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{
     Admission, Bindings, Challenge, Claimed, Counted, Durable, Guess, Known, Look, Mark, Passing, Seen,
-    TimeGuard, Use, admission, duplicates, renewal,
+    TimeGuard, TokenMark, Use, admission, duplicates, renewal,
 };
 use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
@@ -444,12 +444,30 @@ impl Pipeline {
 
     /// A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
     fn refuse_claimed(&self, mut case: Box<Case>, refusal: Refusal) -> Step {
-        for used in std::mem::take(&mut case.claims) {
-            if let Some(mark) = self.tables.durable.tokens.burn(&used, case.id) {
-                case.mark(Mark::Token(mark));
-            }
-        }
+        let claims = std::mem::take(&mut case.claims);
+        let (tokens, id) = (&self.tables.durable.tokens, case.id);
+        self.settle_claims(&mut case, &claims, |used| tokens.burn(used, id));
         self.reject(case, refusal)
+    }
+
+    /// Settles each claim one way; how many were still to be had.
+    fn settle_claims(
+        &self,
+        case: &mut Case,
+        claims: &[Use],
+        settle: impl Fn(&Use) -> Option<TokenMark>,
+    ) -> usize {
+        let before = match claims {
+            [only] => Some(self.tables.durable.tokens.as_it_is(only.token)),
+            _ => None,
+        };
+        let mut taken = 0_usize;
+        for mark in claims.iter().filter_map(settle) {
+            case.settled = before.map(|before| (before, mark.version));
+            case.mark(Mark::Token(mark));
+            taken += 1;
+        }
+        taken
     }
 
     /// Nothing is left to ask: take the steps for good, or find that somebody was faster. A user who was locked while
@@ -462,13 +480,8 @@ impl Pipeline {
         }
         let claims = std::mem::take(&mut case.claims);
         let asked_for_code = !claims.is_empty();
-        let mut taken = 0_usize;
-        for used in &claims {
-            if let Some(mark) = self.tables.durable.tokens.accept(used, case.id) {
-                case.mark(Mark::Token(mark));
-                taken += 1;
-            }
-        }
+        let (tokens, id) = (&self.tables.durable.tokens, case.id);
+        let taken = self.settle_claims(&mut case, &claims, |used| tokens.accept(used, id));
         if taken > 0 {
             self.forgive_others(&mut case, &claims);
         }

@@ -107,6 +107,28 @@ impl Tokens {
         self.slots.remove_if(&token, |_, slot| slot.version == 0 && slot.claim.is_none());
     }
 
+    /// Everything that is remembered of a token, as it is now.
+    pub fn as_it_is(&self, token: EntryId) -> TokenMark {
+        self.slots
+            .get(&token)
+            .map(|slot| slot.as_mark(token))
+            .unwrap_or_else(|| Slot::default().as_mark(token))
+    }
+
+    /// The mark of a settled code could not be made durable and nobody was answered: the token is again what it was
+    /// `before`, unless it has changed since, or had changed in between. Then the code stays used up: nobody can say
+    /// any more who was told what.
+    pub fn take_back(&self, before: &TokenMark, version: u32) {
+        let Some(mut slot) = self.slots.get_mut(&before.token) else { return };
+        if slot.version != version || before.version.checked_add(1) != Some(version) {
+            return;
+        }
+        let claim = slot.claim;
+        *slot = Slot { claim, ..Slot::of(before) };
+        // A version of its own: what was written under the old one, if anything was, is older.
+        slot.version = version.saturating_add(1);
+    }
+
     /// A wrong code: one more failure in a row for this token.
     pub fn fail(&self, token: EntryId, imprint: u32, renewal: Renewal) -> TokenMark {
         let mut slot = self.slots.entry(token).or_default();
@@ -131,14 +153,7 @@ impl Tokens {
     pub fn replay(&self, mark: &TokenMark) {
         let mut slot = self.slots.entry(mark.token).or_default();
         if mark.version > slot.version {
-            *slot = Slot {
-                version: mark.version,
-                last: mark.last,
-                drift: Drift::from_quarters(mark.drift),
-                failures: mark.failures,
-                imprint: mark.imprint,
-                claim: slot.claim,
-            };
+            *slot = Slot { claim: slot.claim, ..Slot::of(mark) };
         }
     }
 
@@ -178,6 +193,17 @@ impl Tokens {
 }
 
 impl Slot {
+    fn of(mark: &TokenMark) -> Slot {
+        Slot {
+            version: mark.version,
+            last: mark.last,
+            drift: Drift::from_quarters(mark.drift),
+            failures: mark.failures,
+            imprint: mark.imprint,
+            claim: None,
+        }
+    }
+
     fn past(&self, imprint: u32, renewal: Renewal) -> Past {
         let mut slot = *self;
         slot.rebind(imprint, renewal);
@@ -279,6 +305,34 @@ mod tests {
         assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
         tokens.release(TOKEN, FIRST);
         assert!(tokens.is_empty());
+    }
+
+    #[test]
+    fn a_code_that_could_not_be_made_durable_is_taken_back() {
+        let tokens = Tokens::default();
+        let before = tokens.as_it_is(TOKEN);
+        assert_eq!(tokens.claim(&code(10), FIRST), Claimed::Yes);
+        let mark = tokens.accept(&code(10), FIRST).unwrap();
+        tokens.take_back(&before, mark.version);
+        assert_eq!(tokens.claim(&code(10), SECOND), Claimed::Yes);
+        let again = tokens.accept(&code(10), SECOND).unwrap();
+        assert!(again.version > mark.version + 1, "what may have been written before is older");
+    }
+
+    #[test]
+    fn s_02_nothing_is_taken_back_once_somebody_else_has_settled() {
+        let tokens = Tokens::default();
+        let before = tokens.as_it_is(TOKEN);
+        let first = tokens.accept(&code(10), FIRST).unwrap();
+        let _ = tokens.accept(&code(11), SECOND).unwrap();
+        tokens.take_back(&before, first.version);
+        assert_eq!(past(&tokens).last, Some(Step(11)));
+        // Read before somebody else settled, and settled after: what was before is not known.
+        let stale = tokens.as_it_is(TOKEN);
+        let _ = tokens.accept(&code(12), FIRST).unwrap();
+        let last = tokens.accept(&code(13), SECOND).unwrap();
+        tokens.take_back(&stale, last.version);
+        assert_eq!(past(&tokens).last, Some(Step(13)));
     }
 
     #[test]

@@ -51,10 +51,23 @@ impl Daemon {
 
     /// Starts it and waits for nothing: it may never become ready.
     pub fn launch(config: &Path, environment: &[(&str, &str)]) -> Daemon {
-        let mut child = Command::new(binary())
+        // For a story about a full disk: a write that goes too far fails, and does not kill.
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=XFSZ", binary()]).envs(environment.iter().copied());
+        Daemon::spawn(command, config)
+    }
+
+    /// Starts it by a command that becomes the binary under test, and waits until it is ready.
+    pub fn start_as(command: Command, config: &Path) -> Daemon {
+        let mut daemon = Daemon::spawn(command, config);
+        daemon.wait_until_ready();
+        daemon
+    }
+
+    fn spawn(mut command: Command, config: &Path) -> Daemon {
+        let mut child = command
             .args(["serve", "--log-format", "json", "--config"])
             .arg(config)
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -117,6 +130,13 @@ impl Daemon {
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Lets it write files up to this size; `unlimited` lifts the limit.
+    pub fn limit_files(&self, octets: &str) {
+        let limit = format!("--fsize={octets}:unlimited");
+        let status = Command::new("prlimit").args(["--pid", &self.pid().to_string(), &limit]).status();
         assert!(status.unwrap().success());
     }
 

@@ -180,7 +180,8 @@ impl Gateway {
             let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
             self.socket.set_read_timeout(Some(left)).unwrap();
             let (length, from) = match self.socket.recv_from(&mut buffer) {
-                Ok(arrived) => arrived,
+                Ok(received) => received,
+                // A machine that is paused and goes on interrupts whoever waits.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(_) => return None,
             };

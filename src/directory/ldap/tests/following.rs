@@ -204,7 +204,6 @@ fn ldap_32_a_mass_disappearance_is_held_back_until_somebody_permits_it() {
 fn ldap_27_attribute_names_as_oids_and_with_options_are_understood() {
     let fake = Fake::start(|request| match request.tag {
         SEARCH_REQUEST => {
-            // Both searches get everything: what is no user is no harm among the others.
             let uuid = |octet| EntryId::new([octet; 16]);
             let state = |octet| vec![(message::SYNC_STATE, sync::state_value(1, uuid(octet)))];
             let token: &[(&str, &[u8])] = &[
@@ -220,7 +219,7 @@ fn ldap_27_attribute_names_as_oids_and_with_options_are_understood() {
             ];
             let user: &[(&str, &[u8])] =
                 &[("UID;lang-ja", b"alice"), ("OATHtotpTOKEN", b"CN=T1, OU=tokens, DC=example,dc=jp")];
-            let entries = if request.id % 2 == 0 {
+            let entries = if request.octets.windows(13).any(|window| window == b"inetOrgPerson") {
                 vec![entry(request.id, "uid=alice,dc=example,dc=jp", user, &state(1))]
             } else {
                 vec![
@@ -262,8 +261,11 @@ fn ldap_13_a_server_that_has_forgotten_us_is_read_anew_while_the_old_table_is_se
 /// has only a in the third, once the gate is open.
 fn forgetful(end: u32, gate: &Arc<AtomicBool>) -> Fake {
     let gate = Arc::clone(gate);
-    // The searches on each connection that follows: their ids, and whether the users are asked for.
+    // The searches without a cookie: their connections and ids, and whether the users are asked for. The first two are
+    // the first session, the next two the third.
     let followers: Mutex<Vec<(usize, u32, bool)>> = Mutex::new(Vec::new());
+    // Questions on connections of the first session: it is broken off when one comes again.
+    let questions: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let all = |id: u32, is_users: bool, names: &[u8]| {
         let put = |name: &u8| {
             let state = sync::state_value(1, EntryId::new([*name; 16]));
@@ -277,21 +279,22 @@ fn forgetful(end: u32, gate: &Arc<AtomicBool>) -> Fake {
     Fake::start(move |request| {
         let Request { id, tag, connection, .. } = *request;
         let mut followers = followers.lock().unwrap();
-        let first = followers.first().map(|(connection, ..)| *connection);
+        let in_first = followers.iter().take(2).any(|(first, ..)| *first == connection);
         let is_users = contains(request, b"inetOrgPerson");
         match tag {
             SEARCH_REQUEST if contains(request, b"cookie") => result(id, SEARCH_DONE, end),
             SEARCH_REQUEST => {
                 followers.push((connection, id, is_users));
-                if first.is_none_or(|first| first == connection) {
-                    all(id, is_users, b"abc")
-                } else {
-                    Vec::new()
-                }
+                if followers.len() <= 2 { all(id, is_users, b"abc") } else { Vec::new() }
             }
-            EXTENDED_REQUEST if first == Some(connection) => result(0, EXTENDED_RESPONSE, 52),
+            EXTENDED_REQUEST if in_first => {
+                let mut questions = questions.lock().unwrap();
+                let again = questions.contains(&connection);
+                questions.push(connection);
+                if again { result(0, EXTENDED_RESPONSE, 52) } else { polite(request) }
+            }
             EXTENDED_REQUEST if gate.load(Ordering::SeqCst) => {
-                let waiting = followers.extract_if(1.., |(other, ..)| *other == connection);
+                let waiting = followers.extract_if(2.., |(other, ..)| *other == connection);
                 let refresh: Vec<u8> =
                     waiting.flat_map(|(_, id, is_users)| all(id, is_users, b"a")).collect();
                 [refresh, polite(request)].concat()
