@@ -262,7 +262,7 @@ fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
         (name.clone(), per_answer(begin.threads.get(name).copied().unwrap_or_default(), *time))
     });
     let threads: Vec<(String, f64)> = threads.collect();
-    let cpu: f64 = threads.iter().map(|(_, micros)| micros).sum();
+    let cpu = threads.iter().fold(0.0, |sum, (_, micros)| sum + micros);
     let (beside, machine) = (per_answer(begin.beside, end.beside), per_answer(begin.machine, end.machine));
     let lasted = done.lasted.as_secs_f64().max(1e-9);
     Figures {
