@@ -367,12 +367,19 @@ fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
+/// How often a lock is asked for, 10 ms apart: a predecessor that is just ending still holds it, and so does a child
+/// process between its birth and its `exec`.
+const LOCK_TRIES: u32 = 30;
+
 fn lock(file: &File) -> io::Result<bool> {
-    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(error.into()),
+    for _ in 0..LOCK_TRIES {
+        match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(false)
 }
 
 fn trouble(doing: &'static str, file: &Path, error: &io::Error) -> Trouble {

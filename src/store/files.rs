@@ -39,6 +39,21 @@ impl Files {
     }
 }
 
+/// How often a lock is asked for, 10 ms apart: a predecessor that is just ending still holds it, and so does a child
+/// process between its birth and its `exec`.
+const LOCK_TRIES: u32 = 30;
+
+/// Takes the lock of an open file, if whoever has it lets go at once.
+fn take(file: &std::fs::File) -> Result<(), rustix::io::Errno> {
+    for _ in 1..LOCK_TRIES {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
 impl Disk for Files {
     fn lock(&self) -> io::Result<()> {
         let path = self.path(LOCK_FILE);
@@ -50,7 +65,7 @@ impl Disk for Files {
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         let mut file = options().truncate(false).open(&path)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match take(&file) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut owner = String::new();
