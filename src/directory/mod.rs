@@ -7,6 +7,7 @@ pub mod embedded;
 pub mod entry;
 pub mod layout;
 pub mod ldap;
+pub mod registry;
 pub mod seal;
 
 use crate::clock::Mono;

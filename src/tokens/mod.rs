@@ -2,10 +2,12 @@
 
 mod account;
 mod past;
+mod record;
 mod token;
 mod user;
 
 pub use account::{Account, AccountStanding};
 pub use past::{FAILURES_DISABLE, Past};
+pub use record::{Contract, Record, Setup, State};
 pub use token::{Defect, Standing, Token};
 pub use user::{LoginCode, Role, TOKENS_MAX, Tokens, User};
