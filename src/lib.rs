@@ -9,7 +9,7 @@
 //! | floor | modules | what it may do |
 //! | --- | --- | --- |
 //! | 0 words | [`clock`], [`secret`], [`identity`], [`outcome`] | plain types |
-//! | 1 core | [`radius`], [`otp`], [`lockout`], [`policy`], [`tokens`], [`authenticate`] | pure functions: no I/O, no clock, no locks, no async |
+//! | 1 core | [`radius`], [`otp`], [`lockout`], [`policy`], [`tokens`], [`authenticate`], [`formats`] | pure functions: no I/O, no clock, no locks, no async |
 //! | 2 memory | [`state`], [`metrics`] | shared and concurrent, never waits |
 //! | 3 edges | [`listen`], [`directory`], [`store`], [`audit`] | I/O; no edge knows another edge |
 //! | 4 service | [`pipeline`], [`admin`] | joins core, memory and edges; `admin` may use `pipeline` |
@@ -30,6 +30,7 @@ pub mod secret;
 
 // 1 core: pure functions over values.
 pub mod authenticate;
+pub mod formats;
 pub mod lockout;
 pub mod otp;
 pub mod policy;

@@ -15,6 +15,7 @@ const FLOORS: &[&[(&str, &[&str])]] = &[
         ("lockout", &[]),
         ("policy", &["radius", "otp"]),
         ("tokens", &["otp"]),
+        ("formats", &["otp"]),
         ("authenticate", &["lockout", "otp", "policy", "tokens", "radius"]),
     ],
     // 2 memory
