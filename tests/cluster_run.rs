@@ -219,13 +219,13 @@ fn suffer(fault: Fault, bank: &mut Bank, dice: &mut Dice) {
 
 #[test]
 #[ignore = "until nodes can share an engine"]
-fn otp_26_two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
+fn two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
     Trial::new(Kind::Redis, 2).hold();
 }
 
 #[test]
 #[ignore = "until nodes can share an engine"]
-fn otp_26_three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_over() {
+fn three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_over() {
     let mut trial = Trial::new(Kind::Postgres, 3);
     trial.plan.standby = Standby::Yes;
     trial.faults.push(Fault::FailOver);
@@ -237,7 +237,7 @@ fn otp_26_three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_f
 /// What Redis answers before its replica has it is lost with it: then each node still refuses what it knows itself.
 #[test]
 #[ignore = "until nodes can share an engine"]
-fn otp_26_after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
+fn after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.plan.standby = Standby::Yes;
     trial.promise.scope = Scope::Node;

@@ -5,6 +5,7 @@
 //! SEKISHO_CRASH_SEED=42 …                                                  the same moments again
 //! ```
 
+mod fail_points;
 pub mod history;
 pub mod load;
 
@@ -119,7 +120,11 @@ impl Bank {
             let alive = match kill_after {
                 None => Some(daemon),
                 Some(after) => {
-                    std::thread::sleep(after);
+                    let (begun, mut daemon) = (Instant::now(), daemon);
+                    // It may be killed by somebody else.
+                    while begun.elapsed() < after && daemon.is_running() {
+                        std::thread::sleep(Duration::from_micros(500));
+                    }
                     daemon.kill();
                     over.store(true, Ordering::Release);
                     None

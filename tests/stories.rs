@@ -30,6 +30,7 @@ mod login;
 mod operate;
 mod operations;
 mod passwords;
+mod real_disk;
 mod replay;
 mod retransmission;
 mod signature;

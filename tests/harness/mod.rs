@@ -14,6 +14,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod slapd;
+pub mod volume;
 pub mod world;
 
 pub use clock::Clock;
@@ -23,6 +24,7 @@ pub use gateway::{Gateway, Reply, Request, code};
 pub use postgres::Postgres;
 pub use proxy::{Manners, Proxy};
 pub use redis::Redis;
+pub use volume::Volume;
 pub use world::{
     PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif,
 };
