@@ -1,5 +1,6 @@
 //! A service profile: everything that one service of the bank asks of its users.
 
+use super::authority::Exceptions;
 use super::life::TokenLife;
 use super::operation::{Operation, Otherwise, Requirement};
 use crate::identity::{OperationName, ServiceName};
@@ -38,6 +39,8 @@ pub struct Profile {
     pub otherwise: Otherwise,
     /// How tokens come and go.
     pub life: TokenLife,
+    /// Who may do what, where that is not as everywhere.
+    pub may: Exceptions,
 }
 
 impl Profile {
@@ -58,6 +61,7 @@ impl Profile {
             operations: Vec::new(),
             otherwise: Otherwise::default(),
             life: TokenLife::default(),
+            may: Exceptions::default(),
         }
     }
 
