@@ -10,6 +10,7 @@ use super::{Answer, Case, Finished, Outgoing, Pipeline, Question, Step};
 use crate::audit::Audit;
 use crate::clock::{self, Moment};
 use crate::directory::Directory;
+use crate::directory::registry::Registry;
 use crate::listen::{Arrival, Hold, Outbound, Refused};
 use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 pub struct Drive {
     pipeline: Arc<Pipeline>,
     directory: Arc<dyn Directory>,
+    registry: Arc<dyn Registry>,
     store: Store<Leaving>,
     audit: Arc<Audit>,
     outbound: Outbound,
@@ -56,14 +58,14 @@ impl Drive {
     /// Joins a pipeline with the edges it needs.
     pub fn new(
         pipeline: Arc<Pipeline>,
-        directory: Arc<dyn Directory>,
+        (directory, registry): (Arc<dyn Directory>, Arc<dyn Registry>),
         store: Store<Leaving>,
         audit: Arc<Audit>,
         outbound: Outbound,
         runtime: Handle,
     ) -> Arc<Drive> {
         let draining = AtomicBool::new(false);
-        Arc::new(Drive { pipeline, directory, store, audit, outbound, runtime, draining })
+        Arc::new(Drive { pipeline, directory, registry, store, audit, outbound, runtime, draining })
     }
 
     /// A datagram has arrived; called by the worker that received it, which goes on at once.
@@ -119,6 +121,11 @@ impl Drive {
     /// The directory, for what operators ask.
     pub fn directory(&self) -> &Arc<dyn Directory> {
         &self.directory
+    }
+
+    /// The life of tokens in the directory, for what operators do.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.registry
     }
 
     fn carry_out(self: &Arc<Drive>, step: Step) {
