@@ -13,7 +13,7 @@ pub use authority::{Act, ActorRole, Authority, Exceptions, Proof, Roles};
 pub use calendar::{ClosedDay, NoDay, opening};
 pub use client::{Client, Clients, ClientsProblem, Patience, PatienceProblem, UserNameForm};
 pub use encoding::{Charset, Normalisation, PasswordEncoding, Unreadable};
-pub use life::{ClosedHours, LifeProblem, MinuteOfDay, StartPassword, TokenLife, Undecided};
+pub use life::{ClosedHours, LifeProblem, MinuteOfDay, SetupIds, StartPassword, TokenLife, Undecided};
 pub use operation::{Condition, ConditionProblem, Operation, Otherwise, Pattern, Requirement};
 pub use profile::{
     ChallengeLifetime, Contradiction, LockLength, MaxFailures, PasswordCheck, Profile, ProfileProblem,
