@@ -51,6 +51,8 @@ tables! {
         http: Http,
         /// The operator's socket.
         admin: Admin,
+        /// Letters to users.
+        mail: Mail,
         /// The evidence.
         audit: Audit,
         /// The log.
@@ -283,14 +285,16 @@ tables! {
         reissue_closed_days: List<String>,
         /// What a start password looks like.
         start_password: String,
-        /// Where the ids for the setup are told.
-        setup_ids: SetupIds,
         /// How long a setup waits for the app.
         setup_lifetime: Length,
         /// How long a token is valid.
         token_lifetime: Length,
         /// How long before its end a token may be renewed.
         renewal_from: Length,
+        /// Where the app is set up; it stands in the letter.
+        setup_link: String,
+        /// Where the ids of a setup are told.
+        setup_ids: SetupIds,
         /// What `user-choice` means for who has not chosen.
         undecided: Undecided,
         /// The operations, in the order in which they are tried.
@@ -403,6 +407,28 @@ tables! {
         decide: List<ActorRole>,
     }
 
+    /// `[mail]`.
+    Mail {
+        /// The mail server.
+        server: String,
+        /// How the connection is protected.
+        tls: MailTls,
+        /// The authorities that the server's certificate must come from.
+        ca_file: PathBuf,
+        /// Allows `tls = "none"` off loopback.
+        allow_cleartext: bool,
+        /// Who sends.
+        from: String,
+        /// Who logs in.
+        user: String,
+        /// A file that holds the password.
+        password_file: PathBuf,
+        /// A systemd credential that holds it.
+        password_credential: String,
+        /// A folder with templates that replace those that ship.
+        templates: PathBuf,
+    }
+
     /// `[audit]`.
     Audit {
         /// The file.
@@ -466,13 +492,6 @@ words! {
         Release,
         /// Choosing for login.
         LoginCode,
-    }
-    /// Where the ids for the setup are told.
-    SetupIds {
-        /// In the mail, and on the screen.
-        Mail,
-        /// On the screen only.
-        Screen,
     }
     /// Whether requests must be signed.
     MessageAuthenticator {
@@ -612,6 +631,22 @@ words! {
         Ja,
         /// English.
         En,
+    }
+    /// How mail is protected.
+    MailTls {
+        /// TLS from the first octet.
+        Implicit,
+        /// TLS after STARTTLS.
+        StartTls,
+        /// Not.
+        None,
+    }
+    /// Where the ids of a setup are told.
+    SetupIds {
+        /// In the letter.
+        Mail,
+        /// On the screen only.
+        Screen,
     }
     /// What `user-choice` means for who has not chosen.
     Undecided {

@@ -18,8 +18,6 @@ pub struct TokenLife {
     pub time_zone: Box<str>,
     /// What a start password looks like.
     pub start_password: StartPassword,
-    /// Where the ids for the setup are told.
-    pub setup_ids: SetupIds,
     /// How long a setup waits for the app (S-14).
     pub setup_lifetime: Duration,
     /// How long a new token is valid; `None` for ever.
@@ -39,22 +37,12 @@ impl Default for TokenLife {
             closed_days: Vec::new(),
             time_zone: "Asia/Tokyo".into(),
             start_password: StartPassword::DEFAULT,
-            setup_ids: SetupIds::Mail,
             setup_lifetime: Duration::from_secs(7 * 86_400),
             lifetime: None,
             renewal_from: Duration::from_secs(30 * 86_400),
             undecided: Undecided::Required,
         }
     }
-}
-
-/// Where a user reads the ids that the app asks for at its setup (S-12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetupIds {
-    /// In the mail with the link, and on the screen.
-    Mail,
-    /// On the screen only: whoever reads the mail has not enough (P-B).
-    Screen,
 }
 
 /// What `user-choice` means for a user who has never chosen (S-08).

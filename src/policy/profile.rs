@@ -1,6 +1,7 @@
 //! A service profile: everything that one service of the bank asks of its users.
 
 use super::authority::Exceptions;
+use super::letter::SetupLetter;
 use super::life::TokenLife;
 use super::operation::{Operation, Otherwise, Requirement};
 use crate::identity::{OperationName, ServiceName};
@@ -41,6 +42,8 @@ pub struct Profile {
     pub life: TokenLife,
     /// Who may do what, where that is not as everywhere.
     pub may: Exceptions,
+    /// What the letter about an issued token says.
+    pub letter: SetupLetter,
 }
 
 impl Profile {
@@ -62,6 +65,7 @@ impl Profile {
             otherwise: Otherwise::default(),
             life: TokenLife::default(),
             may: Exceptions::default(),
+            letter: SetupLetter::default(),
         }
     }
 

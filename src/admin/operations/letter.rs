@@ -1,47 +1,60 @@
-//! The letter that goes out when a token is issued: what it says, and what became of it (S-12).
+//! The letter that goes out when a token is issued, and what became of it (S-12).
 
 use super::Operations;
+use super::scene::zone;
 use crate::admin::protocol::MailShown;
-use crate::admin::time_text;
 use crate::clock::Wall;
-use crate::policy::{Profile, SetupIds};
+use crate::mail::{Address, Issued, Language, Mailed};
+use crate::policy::{IdsTold, LetterLanguage, Profile};
+use jiff::Timestamp;
 
 /// What a letter is about.
-pub(super) struct Letter<'a> {
+pub(super) struct About<'a> {
     pub profile: &'a Profile,
     pub user: &'a str,
+    pub serial: &'a str,
     pub service_id: &'a str,
     pub user_id: &'a str,
     pub until: Wall,
 }
 
-impl Letter<'_> {
-    fn subject(&self) -> String {
-        "ワンタイムパスワード利用開始のご案内 / Your one-time password token".to_owned()
-    }
-
-    /// The ids are in it only where the service says so: in P-B they appear on the screen alone.
-    fn text(&self) -> String {
-        let until = time_text(self.until);
-        let ids = match self.profile.life.setup_ids {
-            SetupIds::Mail => format!(
-                "サービスID / service id: {}\nユーザID / user id: {}\n",
-                self.service_id, self.user_id
-            ),
-            SetupIds::Screen => String::new(),
+impl Operations {
+    /// Sends the letter, or says what would have been sent.
+    pub(super) fn send(&self, to: Option<&str>, about: &About<'_>) -> MailShown {
+        let Some(to) = to.map(str::to_owned) else { return MailShown::NoAddress };
+        let settings = &about.profile.letter;
+        let ids = match settings.ids {
+            IdsTold::Mail => Mailed::Ids { service_id: about.service_id, user_id: about.user_id },
+            IdsTold::Screen => Mailed::OnScreen,
         };
-        format!(
-            "{} 様\n\nトークンアプリの初期設定を行ってください。\nSet up the token app with your start password.\n\n{ids}\
-             期限 / until: {until}\n",
-            self.user
-        )
+        let language = match settings.language {
+            LetterLanguage::Japanese => Language::Japanese,
+            LetterLanguage::English => Language::English,
+        };
+        let until = at_the_bank(about);
+        let issued =
+            Issued { user: about.user, link: &settings.link, serial: about.serial, until: &until, ids };
+        let letter = self.letters.templates.write(language, &issued);
+        let Some(post) = &self.letters.post else {
+            return MailShown::WouldHaveBeen { to, subject: letter.subject, text: letter.text };
+        };
+        let address: Address = match to.parse() {
+            Ok(address) => address,
+            Err(why) => return MailShown::NotSent { to, why: format!("{why}") },
+        };
+        match post.send(&address, &letter, about.serial) {
+            Ok(()) => MailShown::Sent { to },
+            Err(why) => MailShown::NotSent { to, why: why.to_string() },
+        }
     }
 }
 
-impl Operations {
-    /// Sends the letter, or says what would have been sent.
-    pub(super) async fn send(&self, to: Option<&str>, letter: &Letter<'_>) -> MailShown {
-        let Some(to) = to else { return MailShown::NoAddress };
-        MailShown::WouldHaveBeen { to: to.to_owned(), subject: letter.subject(), text: letter.text() }
-    }
+/// The end of the setup on the clocks of the bank.
+fn at_the_bank(about: &About<'_>) -> String {
+    let seconds = i64::try_from(about.until.seconds()).unwrap_or(i64::MAX);
+    let zoned = Timestamp::from_second(seconds).map(|time| time.to_zoned(zone(&about.profile.life)));
+    zoned.map_or_else(
+        |_| about.until.seconds().to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M %Z").to_string(),
+    )
 }

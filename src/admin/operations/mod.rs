@@ -34,6 +34,7 @@ use super::start_password::StartPasswords;
 use crate::clock::{self, Moment};
 use crate::directory::registry::Registry;
 use crate::identity::RequestId;
+use crate::mail::Letters;
 use crate::pipeline::drive::Drive;
 use crate::policy::four_eyes::Answer;
 use crate::policy::{Act, Authority, Profile};
@@ -51,6 +52,7 @@ pub struct Operations {
     rules: ArcSwap<Rules>,
     requests: Requests,
     start_passwords: StartPasswords,
+    letters: Arc<Letters>,
     audit_file: PathBuf,
     not_ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
@@ -75,6 +77,8 @@ pub struct Ground {
     pub rules: Rules,
     /// The state directory, for the requests that wait.
     pub state: PathBuf,
+    /// What is written to users.
+    pub letters: Arc<Letters>,
     /// The audit log, for `sekisho why`.
     pub audit_file: PathBuf,
     /// What keeps the daemon from being ready.
@@ -111,11 +115,11 @@ impl Operations {
     /// # Errors
     /// If the table of requests cannot be opened.
     pub fn new(ground: Ground) -> Result<Arc<Operations>, Refuse> {
-        let Ground { drive, rules, state, audit_file, not_ready } = ground;
+        let Ground { drive, rules, state, letters, audit_file, not_ready } = ground;
         let requests = Requests::open(&state)?;
         let start_passwords = StartPasswords::new()?;
         let rules = ArcSwap::from_pointee(rules);
-        Ok(Arc::new(Operations { drive, rules, requests, start_passwords, audit_file, not_ready }))
+        Ok(Arc::new(Operations { drive, rules, requests, start_passwords, letters, audit_file, not_ready }))
     }
 
     /// Replaces what configuration decides; acts that have begun end under the rules they began with.

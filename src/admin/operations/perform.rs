@@ -137,14 +137,15 @@ impl Operations {
         {
             self.take_away(&before.value.serial).await;
         }
-        let letter = super::letter::Letter {
+        let about = super::letter::About {
             profile: &scene.profile,
             user: &scene.user().name,
+            serial: serial.as_str(),
             service_id: &setup.service_id,
             user_id: &setup.user_id,
             until: setup.until,
         };
-        let mail = self.send(mail, &letter).await;
+        let mail = self.send(mail, &about);
         let issued = IssuedShown {
             user: scene.user().name.to_string(),
             serial: serial.to_string(),

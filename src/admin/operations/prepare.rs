@@ -10,6 +10,7 @@ use crate::admin::refusal::{ProofOf, Refuse};
 use crate::clock::Moment;
 use crate::directory::registry::Seen;
 use crate::identity::RequestId;
+use crate::mail::Address;
 use crate::otp::{self, Code, Moving, Step};
 use crate::policy::{Act, Exceptions};
 use crate::secret::Secret;
@@ -481,19 +482,9 @@ fn act_failed(why: Refuse) -> Failed {
 }
 
 /// An address that mail could go to; the mail server knows the rest.
-pub(super) fn mail_address(text: &str) -> Result<(), Refuse> {
-    let parts = text.split_once('@');
-    let usable = text.len() <= 254
-        && !text.chars().any(|c| c.is_control() || c.is_whitespace() || "<>,;:\"\\()[]".contains(c))
-        && parts.is_some_and(|(name, domain)| {
-            !name.is_empty()
-                && domain.contains('.')
-                && !domain.contains('@')
-                && !domain.starts_with('.')
-                && !domain.ends_with('.')
-        });
+fn mail_address(text: &str) -> Result<(), Refuse> {
     let right = "one address such as taro@example.jp, at most 254 octets";
-    if usable { Ok(()) } else { Err(Refuse::Value { what: "the mail address", right }) }
+    text.parse::<Address>().map(drop).map_err(|_| Refuse::Value { what: "the mail address", right })
 }
 
 impl Prepared {

@@ -8,9 +8,9 @@ use crate::config::value::{Length, Lock};
 use crate::identity::{OperationName, ServiceName};
 use crate::otp::{Algorithm, Digits, Layout, Moving, Parameters, Period, Window};
 use crate::policy::{
-    ChallengeLifetime, ClosedDay, Condition, Contradiction, Exceptions, LockLength, MaxFailures, Operation,
-    Otherwise, PasswordCheck, Profile, RejectDelay, ReplyText, Requirement, SecondStep, SetupIds, Texts,
-    TokenLife, Undecided, WrongPassword,
+    ChallengeLifetime, ClosedDay, Condition, Contradiction, Exceptions, IdsTold, LetterLanguage, LockLength,
+    MaxFailures, Operation, Otherwise, PasswordCheck, Profile, RejectDelay, ReplyText, Requirement,
+    SecondStep, SetupLetter, Texts, TokenLife, Undecided, WrongPassword,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,6 +83,7 @@ impl Table<'_, '_> {
             otherwise: self.otherwise(),
             life: self.life(defaults.life),
             may: Exceptions(super::admin::roles(service.may.as_ref())),
+            letter: self.letter(),
             name: defaults.name,
         };
         let mut keys = Vec::new();
@@ -166,10 +167,6 @@ impl Table<'_, '_> {
             reissue_closed: self.kept("reissue-closed", closed, None),
             closed_days,
             time_zone: zone.into(),
-            setup_ids: match service.setup_ids {
-                Some(file::SetupIds::Screen) => SetupIds::Screen,
-                _ => SetupIds::Mail,
-            },
             setup_lifetime: self.report.length(
                 &self.at.name("setup-lifetime"),
                 service.setup_lifetime,
@@ -188,6 +185,22 @@ impl Table<'_, '_> {
             undecided: match service.undecided {
                 Some(file::Undecided::NotRequired) => Undecided::NotRequired,
                 _ => Undecided::Required,
+            },
+        }
+    }
+
+    fn letter(&mut self) -> SetupLetter {
+        let service = self.service;
+        let link = service.setup_link.as_deref().map(SetupLetter::link);
+        SetupLetter {
+            link: self.kept("setup-link", link, "".into()),
+            ids: match service.setup_ids {
+                Some(file::SetupIds::Screen) => IdsTold::Screen,
+                _ => IdsTold::Mail,
+            },
+            language: match service.language {
+                Some(file::Language::En) => LetterLanguage::English,
+                _ => LetterLanguage::Japanese,
             },
         }
     }
