@@ -102,7 +102,11 @@ impl Operators {
         let mut guises = self.of(caller).peekable();
         let first = *guises.peek().ok_or_else(nothing)?;
         let Some(wanted) = wanted else {
-            return Ok(Claim { role: first.role, name: caller.name.clone(), named: first.names == Names::Any });
+            return Ok(Claim {
+                role: first.role,
+                name: caller.name.clone(),
+                named: first.names == Names::Any,
+            });
         };
         let (role, name) = match wanted.split_once(':') {
             Some((role, name)) if !name.is_empty() => (role, Some(name)),
@@ -111,19 +115,14 @@ impl Operators {
         };
         let role = ActorRole::parse(role).ok_or(Refuse::ActorForm)?;
         let name_is_own = name.is_none_or(|name| name == caller.name);
-        let allowed =
-            guises.any(|guise| guise.role == role && (guise.names == Names::Any || name_is_own));
+        let allowed = guises.any(|guise| guise.role == role && (guise.names == Names::Any || name_is_own));
         if !allowed {
             return Err(Refuse::RoleNotYours { caller: caller.name.clone(), wanted: wanted.to_owned() });
         }
         let is_customer = matches!(role, ActorRole::Master | ActorRole::Admin | ActorRole::User);
         match name {
             None if is_customer => Err(Refuse::ActorForm),
-            name => Ok(Claim {
-                role,
-                name: name.unwrap_or(&caller.name).to_owned(),
-                named: name.is_some(),
-            }),
+            name => Ok(Claim { role, name: name.unwrap_or(&caller.name).to_owned(), named: name.is_some() }),
         }
     }
 }

@@ -164,6 +164,14 @@ impl Deed {
         }
     }
 
+    /// The contract it is done to, if it names one.
+    pub fn contract(&self) -> Option<&str> {
+        match self {
+            Deed::EnableContract { contract, .. } | Deed::DisableContract { contract } => Some(contract),
+            _ => None,
+        }
+    }
+
     /// The token it is done to, if it names one.
     pub fn serial(&self) -> Option<&str> {
         match self {

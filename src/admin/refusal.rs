@@ -24,8 +24,6 @@ pub enum Refuse {
     NotChanged(NotChanged),
     /// The directory cannot be asked.
     Directory(Unavailable),
-    /// The directory's layout has no place for the life of tokens.
-    ReadOnly,
     /// The directory has not been read, or not lately.
     Stale,
     /// The clock is not trusted.
@@ -141,7 +139,6 @@ impl Refuse {
             Refuse::NotChanged(NotChanged::NoSealKey) => "no-seal-key",
             Refuse::NotChanged(NotChanged::Unknown) => "change-unknown",
             Refuse::NotChanged(NotChanged::Unavailable(_)) | Refuse::Directory(_) => "directory-unreachable",
-            Refuse::ReadOnly => "directory-read-only",
             Refuse::Stale => "directory-stale",
             Refuse::Clock => "clock-guarded",
             Refuse::Journal => "disk-failed",
@@ -186,17 +183,52 @@ impl Refuse {
     /// Every word, for the table of `docs/reasons.md`.
     pub fn words() -> Vec<&'static str> {
         let mut words = vec![
-            "conflict", "exists-already", "directory-refused", "no-seal-key", "change-unknown",
-            "directory-unreachable", "directory-read-only", "directory-stale", "clock-guarded", "disk-failed",
-            "request-table", "requests-too-many", "system", "value", "start-password", "user-unknown",
-            "user-ambiguous", "contract-unknown", "contract-there", "service-unknown", "no-contract",
-            "contract-not-enabled", "client-unknown", "operation-unknown", "request-unknown", "nothing-known",
-            "serial-taken", "no-operator", "role-not-yours", "actor-unknown", "actor-role", "may-not",
-            "other-contract", "own-release", "master-release", "actor-locked", "actor-tokenless",
-            "code-missing", "password-missing", "code-wrong", "code-used", "password-wrong",
-            "account-refused", "not-in-a-row",
+            "conflict",
+            "exists-already",
+            "directory-refused",
+            "no-seal-key",
+            "change-unknown",
+            "directory-unreachable",
+            "directory-stale",
+            "clock-guarded",
+            "disk-failed",
+            "request-table",
+            "requests-too-many",
+            "system",
+            "value",
+            "start-password",
+            "user-unknown",
+            "user-ambiguous",
+            "contract-unknown",
+            "contract-there",
+            "service-unknown",
+            "no-contract",
+            "contract-not-enabled",
+            "client-unknown",
+            "operation-unknown",
+            "request-unknown",
+            "nothing-known",
+            "serial-taken",
+            "no-operator",
+            "role-not-yours",
+            "actor-unknown",
+            "actor-role",
+            "may-not",
+            "other-contract",
+            "own-release",
+            "master-release",
+            "actor-locked",
+            "actor-tokenless",
+            "code-missing",
+            "password-missing",
+            "code-wrong",
+            "code-used",
+            "password-wrong",
+            "account-refused",
+            "not-in-a-row",
         ];
-        words.extend([NoDecision::SamePerson, NoDecision::Decided, NoDecision::Expired].map(NoDecision::word));
+        words
+            .extend([NoDecision::SamePerson, NoDecision::Decided, NoDecision::Expired].map(NoDecision::word));
         words.extend(Refusal::ALL.iter().map(|refusal| refusal.word()));
         words
     }
@@ -222,7 +254,6 @@ impl Refuse {
             }
             Refuse::NotChanged(_)
             | Refuse::Directory(_)
-            | Refuse::ReadOnly
             | Refuse::Stale
             | Refuse::Clock
             | Refuse::Journal
@@ -290,9 +321,6 @@ impl fmt::Display for Refuse {
             Refuse::Request(no) => no.fmt(f),
             Refuse::NotChanged(not) => not.fmt(f),
             Refuse::Directory(unavailable) => unavailable.fmt(f),
-            Refuse::ReadOnly => f.write_str(
-                "this directory cannot keep the life of tokens; use layout = \"oath\" with our classes, or the embedded directory",
-            ),
             Refuse::Stale => f.write_str("the directory has not been read yet, or not lately"),
             Refuse::Clock => f.write_str("the clock is not trusted now, so no code can be judged; see sekisho status"),
             Refuse::Journal => f.write_str(

@@ -235,10 +235,14 @@ mod tests {
         let at = Wall::from_seconds;
         let requests = Requests::open(folder.path()).unwrap();
         let asked = requests.ask(&deed(), "counter:tanaka", "bank:tanaka", at(10), at(100)).unwrap();
-        assert_eq!((asked.id.as_str(), asked.state.as_str(), asked.act.as_str()), ("R1", "pending", "revoke"));
+        assert_eq!(
+            (asked.id.as_str(), asked.state.as_str(), asked.act.as_str()),
+            ("R1", "pending", "revoke")
+        );
         drop(requests);
         let requests = Requests::open(folder.path()).unwrap();
-        let decide = |id: &str, person: &str, answer, now| requests.decide(id, answer, person, person, at(now));
+        let decide =
+            |id: &str, person: &str, answer, now| requests.decide(id, answer, person, person, at(now));
         for id in ["", "1", "R2", "R+1", "R99999999999999999999", "\u{ff32}1"] {
             assert_eq!(decide(id, "x", Answer::Approve, 20).unwrap_err(), Refuse::RequestUnknown(id.into()));
         }

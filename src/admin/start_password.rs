@@ -56,10 +56,7 @@ impl StartPasswords {
         Ok(self.work(fits).await? && could_be)
     }
 
-    async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Refuse> {
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refuse> {
         let permit = Arc::clone(&self.at_once).acquire_owned().await.map_err(|_| Refuse::System)?;
         let worked = tokio::task::spawn_blocking(move || {
             let worked = work();

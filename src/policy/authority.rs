@@ -36,6 +36,8 @@ acts! {
     ContractDisable = "contract-disable", [Counter];
     /// A token is promised to a user (S-12, S-13).
     Issue = "issue", [Counter User];
+    /// The app fetches its key (S-14). Nobody acts: the start password is the proof.
+    SetUp = "set-up", [User];
     /// The first correct code completes the activation (S-15).
     Confirm = "confirm", [Counter User];
     /// A user takes a token that was made before (S-16).
@@ -76,11 +78,16 @@ impl Act {
         Act::ALL.iter().copied().find(|act| act.text() == text)
     }
 
+    /// Whether it can wait for a second person: it must have nothing secret in it, and change something.
+    pub const fn can_wait(self) -> bool {
+        !matches!(self, Act::Look | Act::SetUp | Act::Import | Act::Export | Act::Keys | Act::Decide)
+    }
+
     /// What somebody in this role has to prove before the act; codes and passwords that the act itself takes (the
     /// codes of an exchange, for example) come on top.
     pub const fn proof(self, role: ActorRole) -> Proof {
         match (self, role) {
-            (Act::Look | Act::Confirm | Act::Register | Act::Exchange, _)
+            (Act::Look | Act::SetUp | Act::Confirm | Act::Register | Act::Exchange, _)
             | (_, ActorRole::Counter | ActorRole::Auditor) => Proof::Nothing,
             (Act::Revoke | Act::Resume, ActorRole::Master | ActorRole::Admin)
             | (Act::Stop, ActorRole::User | ActorRole::Master | ActorRole::Admin) => Proof::CodeAndPassword,

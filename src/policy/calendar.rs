@@ -193,7 +193,9 @@ mod tests {
     fn days_are_read_as_written() {
         assert_eq!("sunday".parse(), Ok(ClosedDay::Weekly(7)));
         assert_eq!("02-29".parse(), Ok(ClosedDay::Yearly(2, 29)));
-        for bad in ["", "Sunday", "02-30", "13-01", "2026-02-29", "2026-1-1", "20261231", "12/31", "2026-12-31T00"] {
+        for bad in
+            ["", "Sunday", "02-30", "13-01", "2026-02-29", "2026-1-1", "20261231", "12/31", "2026-12-31T00"]
+        {
             assert_eq!(bad.parse::<ClosedDay>(), Err(NoDay), "{bad}");
         }
     }

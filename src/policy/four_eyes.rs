@@ -109,7 +109,11 @@ mod tests {
             (Fate::Approved, "sato", Answer::Deny, 0, Err(NoDecision::Decided)),
             (Fate::Denied, "sato", Answer::Deny, 0, Err(NoDecision::Decided)),
         ] {
-            assert_eq!(decide(fate, "tanaka", at(100), person, answer, at(now)), expected, "{fate:?} {person} {now}");
+            assert_eq!(
+                decide(fate, "tanaka", at(100), person, answer, at(now)),
+                expected,
+                "{fate:?} {person} {now}"
+            );
         }
         for fate in [Fate::Asked, Fate::Approved, Fate::Denied] {
             assert_eq!(Fate::parse(fate.text()), Some(fate));

@@ -1,7 +1,7 @@
 //! A service profile: everything that one service of the bank asks of its users.
 
-use super::letter::SetupLetter;
 use super::authority::Exceptions;
+use super::letter::SetupLetter;
 use super::life::TokenLife;
 use super::operation::{Operation, Otherwise, Requirement};
 use crate::identity::{OperationName, ServiceName};
@@ -40,10 +40,10 @@ pub struct Profile {
     pub otherwise: Otherwise,
     /// How tokens come and go.
     pub life: TokenLife,
-    /// What the letter about an issued token says.
-    pub letter: SetupLetter,
     /// Who may do what, where that is not as everywhere.
     pub may: Exceptions,
+    /// What the letter about an issued token says.
+    pub letter: SetupLetter,
 }
 
 impl Profile {
@@ -64,8 +64,8 @@ impl Profile {
             operations: Vec::new(),
             otherwise: Otherwise::default(),
             life: TokenLife::default(),
-            letter: SetupLetter::default(),
             may: Exceptions::default(),
+            letter: SetupLetter::default(),
         }
     }
 

@@ -157,8 +157,8 @@ impl Operations {
                 for token in wrong.tokens.iter().take(crate::tokens::TOKENS_MAX) {
                     let renewal = crate::state::renewal(token);
                     let durable = &self.drive.pipeline().tables().durable;
-                    let _ = marks
-                        .try_push(Mark::Token(durable.tokens.fail(token.id, token.imprint, renewal)));
+                    let _ =
+                        marks.try_push(Mark::Token(durable.tokens.fail(token.id, token.imprint, renewal)));
                 }
                 return Err(failed(wrong.why, marks));
             }
@@ -206,7 +206,14 @@ impl Operations {
     }
 
     /// Counts a failure against the user, as a login would.
-    fn fail(&self, user: &User, guess: Guess, credential: &Password, profile: &Profile, now: Moment) -> Marks {
+    fn fail(
+        &self,
+        user: &User,
+        guess: Guess,
+        credential: &Password,
+        profile: &Profile,
+        now: Moment,
+    ) -> Marks {
         let rules = crate::lockout::Rules {
             max_failures: profile.max_failures.count(),
             length: profile.lock.duration(),
@@ -246,8 +253,6 @@ impl Operations {
 /// A name that a user could have.
 pub(super) fn user_name(name: &str) -> Result<UserName, Refuse> {
     let usable = UserName::new(name.as_bytes()).filter(|_| !name.chars().any(char::is_control));
-    usable.ok_or(Refuse::Value {
-        what: "the user's name",
-        right: "1 to 253 octets without control characters",
-    })
+    usable
+        .ok_or(Refuse::Value { what: "the user's name", right: "1 to 253 octets without control characters" })
 }

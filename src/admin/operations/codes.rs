@@ -99,9 +99,7 @@ impl Operations {
     pub(super) fn tokens_in_service(&self, user: &User, now: Moment) -> Vec<Token> {
         let durable = &self.drive.pipeline().tables().durable;
         let Tokens::These(tokens) = &user.tokens else { return Vec::new() };
-        let usable = |token: &&Token| {
-            token.refusal(now.wall).is_none() && !durable.past(token).is_disabled()
-        };
+        let usable = |token: &&Token| token.refusal(now.wall).is_none() && !durable.past(token).is_disabled();
         tokens.iter().filter(usable).map(copy).collect()
     }
 

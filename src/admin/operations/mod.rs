@@ -14,6 +14,8 @@ mod actors;
 mod codes;
 mod deciding;
 mod explain;
+mod import;
+mod letter;
 mod look;
 mod perform;
 mod prepare;
@@ -32,7 +34,9 @@ use super::start_password::StartPasswords;
 use crate::clock::{self, Moment};
 use crate::directory::registry::Registry;
 use crate::identity::RequestId;
+use crate::mail::Letters;
 use crate::pipeline::drive::Drive;
+use crate::policy::four_eyes::Answer;
 use crate::policy::{Act, Authority, Profile};
 use crate::state::Marks;
 use crate::store::Health;
@@ -45,10 +49,10 @@ use std::time::Duration;
 /// Carries out what is asked.
 pub struct Operations {
     drive: Arc<Drive>,
-    registry: Option<Arc<dyn Registry>>,
     rules: ArcSwap<Rules>,
     requests: Requests,
     start_passwords: StartPasswords,
+    letters: Arc<Letters>,
     audit_file: PathBuf,
     not_ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
@@ -69,12 +73,12 @@ pub struct Rules {
 pub struct Ground {
     /// The running daemon.
     pub drive: Arc<Drive>,
-    /// The life of tokens in the directory; `None` where it cannot be kept.
-    pub registry: Option<Arc<dyn Registry>>,
     /// What configuration decides.
     pub rules: Rules,
     /// The state directory, for the requests that wait.
     pub state: PathBuf,
+    /// What is written to users.
+    pub letters: Arc<Letters>,
     /// The audit log, for `sekisho why`.
     pub audit_file: PathBuf,
     /// What keeps the daemon from being ready.
@@ -111,11 +115,11 @@ impl Operations {
     /// # Errors
     /// If the table of requests cannot be opened.
     pub fn new(ground: Ground) -> Result<Arc<Operations>, Refuse> {
-        let Ground { drive, registry, rules, state, audit_file, not_ready } = ground;
+        let Ground { drive, rules, state, letters, audit_file, not_ready } = ground;
         let requests = Requests::open(&state)?;
         let start_passwords = StartPasswords::new()?;
         let rules = ArcSwap::from_pointee(rules);
-        Ok(Arc::new(Operations { drive, registry, rules, requests, start_passwords, audit_file, not_ready }))
+        Ok(Arc::new(Operations { drive, rules, requests, start_passwords, letters, audit_file, not_ready }))
     }
 
     /// Replaces what configuration decides; acts that have begun end under the rules they began with.
@@ -170,8 +174,11 @@ impl Operations {
         if self.drive.store().health() != Health::Writing {
             return Refuse::Journal.told(ProofOf::Actor);
         }
-        if let Ask::RequestApprove { .. } | Ask::RequestDeny { .. } = ask {
-            return self.decide(&ask, actor, mode, now).await;
+        match &ask {
+            Ask::RequestApprove { id } => return self.decide(id, Answer::Approve, actor, mode, now).await,
+            Ask::RequestDeny { id } => return self.decide(id, Answer::Deny, actor, mode, now).await,
+            Ask::TokenImport(imported) => return self.import(imported, actor, mode, now).await,
+            _ => {}
         }
         let (act, named) = prepare::named(&ask);
         let id = self.drive.pipeline().next_request();
@@ -256,8 +263,8 @@ impl Operations {
         }
     }
 
-    fn registry(&self) -> Result<&dyn Registry, Refuse> {
-        self.registry.as_deref().ok_or(Refuse::ReadOnly)
+    fn registry(&self) -> &dyn Registry {
+        &**self.drive.registry()
     }
 
     /// Whether the act may be done at all, whoever asks: for what is looked at.

@@ -1,8 +1,6 @@
 //! What the daemon answers: what was asked for, what was done, or why not.
 
-use super::{
-    ContractShown, IssuedShown, RequestShown, SetUpShown, Status, StepShown, TokenShown, UserShown,
-};
+use super::{ContractShown, IssuedShown, RequestShown, SetUpShown, Status, StepShown, TokenShown, UserShown};
 use serde::{Deserialize, Serialize};
 
 /// The daemon's answer.

@@ -228,7 +228,14 @@ pub fn after(stage: Stage, event: Event) -> Result<Stage, Refusal> {
         (S::Expired, E::Renew) => S::Active,
         (S::Expired, E::Expire) => S::Expired,
         (
-            S::Inventory | S::Issued | S::SetUp | S::Active | S::Locked | S::Suspended | S::Expired | S::Replaced,
+            S::Inventory
+            | S::Issued
+            | S::SetUp
+            | S::Active
+            | S::Locked
+            | S::Suspended
+            | S::Expired
+            | S::Replaced,
             E::Revoke,
         ) => S::Revoked,
         (S::Revoked, E::WaitOver) => S::None,
@@ -265,7 +272,9 @@ pub enum Used {
 /// There is nothing to undo, or the new token has been used.
 pub fn undo_exchange(old: Stage, new: Stage, used: Used) -> Result<(Stage, Stage), Refusal> {
     match (old, new, used) {
-        (Stage::Replaced, Stage::Active | Stage::Locked, Used::NotYet) => Ok((Stage::Active, Stage::Inventory)),
+        (Stage::Replaced, Stage::Active | Stage::Locked, Used::NotYet) => {
+            Ok((Stage::Active, Stage::Inventory))
+        }
         (Stage::Replaced, _, Used::Since) => Err(Refusal::NewTokenUsed),
         (Stage::Replaced, new, Used::NotYet) => Err(refusal::not_active(new)),
         _ => Err(Refusal::NothingToUndo),

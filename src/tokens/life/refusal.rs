@@ -89,7 +89,9 @@ pub(super) fn refusal(stage: Stage, event: Event) -> Refusal {
         (Stage::Revoked, Event::Issue | Event::Adopt | Event::Register) => Refusal::Waiting,
         (_, Event::WaitOver) => Refusal::NotWaiting,
         (Stage::None, Event::SetUp) => Refusal::NoSetup,
-        (Stage::Active | Stage::Locked | Stage::Expired | Stage::SetUp, Event::SetUp) => Refusal::SetUpAlready,
+        (Stage::Active | Stage::Locked | Stage::Expired | Stage::SetUp, Event::SetUp) => {
+            Refusal::SetUpAlready
+        }
         (Stage::Active, Event::Issue | Event::Adopt | Event::Register) => Refusal::TokenThere,
         (Stage::Active, Event::Confirm) => Refusal::ActiveAlready,
         (Stage::Active, Event::Resume) => Refusal::NotSuspended,

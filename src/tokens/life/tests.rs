@@ -82,10 +82,7 @@ fn s_21_an_exchange_takes_a_working_token_and_a_free_one_and_can_be_undone_until
     }
     assert_eq!(exchange(Stage::Expired, Stage::Inventory), Err(Refusal::Expired));
     assert_eq!(exchange(Stage::Active, Stage::Active), Err(Refusal::NotFree));
-    assert_eq!(
-        undo_exchange(Stage::Replaced, Stage::Active, Used::Since),
-        Err(Refusal::NewTokenUsed)
-    );
+    assert_eq!(undo_exchange(Stage::Replaced, Stage::Active, Used::Since), Err(Refusal::NewTokenUsed));
 }
 
 #[test]
