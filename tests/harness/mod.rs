@@ -23,7 +23,7 @@ pub use clock::Clock;
 pub use daemon::Daemon;
 pub use dice::Dice;
 pub use gateway::{Gateway, Reply, Request, code};
-pub use https::{HttpReply, Https};
+pub use https::Https;
 pub use postgres::Postgres;
 pub use proxy::{Manners, Proxy};
 pub use redis::Redis;
