@@ -164,6 +164,7 @@ pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
                 Operation::Bind => DirectoryOperation::Bind,
                 Operation::Search | Operation::Probe => DirectoryOperation::Search,
                 Operation::Load => DirectoryOperation::Sync,
+                Operation::Write => DirectoryOperation::Modify,
             };
             metrics.directory_duration.at(operation).observe(took.as_secs_f64());
             if ended != Ended::Answered {

@@ -31,10 +31,6 @@ pub struct Ldap {
     pub settings: Settings,
     /// Which users memory holds, and for how long.
     pub scope: Scope,
-    /// New tokens go below it.
-    pub token_base: String,
-    /// Contracts go below it.
-    pub contract_base: String,
 }
 
 /// The embedded directory.
@@ -113,6 +109,8 @@ impl Table<'_, '_> {
                 bind_dn,
                 bind_password,
                 base: base?,
+                token_base: token_base?,
+                contract_base: contract_base?,
                 user_filter: user_filter?,
                 layout: layout?,
                 defaults,
@@ -128,8 +126,6 @@ impl Table<'_, '_> {
                 },
             },
             scope,
-            token_base: token_base?,
-            contract_base: contract_base?,
         })
     }
 

@@ -10,10 +10,9 @@ use super::settings::Settings;
 use super::sync::Change;
 use crate::clock::{Mono, now};
 use crate::directory::entry::{Dn, Entry};
-use crate::directory::layout::{Census, Layout, TokensAt};
+use crate::directory::layout::{Assembled, Census, Layout, TokensAt};
 use crate::identity::EntryId;
 use crate::state::Bindings;
-use crate::tokens::User;
 use ahash::RandomState;
 use std::collections::hash_map::{Entry as Slot, HashMap};
 use std::collections::{BTreeSet, HashSet};
@@ -293,14 +292,14 @@ impl Table {
         let Some(entry) = self.users.get(&id).and_then(|row| self.read(id, row)) else {
             return HashSet::new();
         };
-        let (mut user, names) = self.assemble(&entry);
-        let others = self.census.enter(&mut user);
+        let Assembled { mut user, names, shared } = self.assemble(&entry);
+        let others = self.census.enter(&mut user, &shared);
         tell_unusable(&user, &self.events);
         self.bindings.put(user, &names, now().mono);
         others
     }
 
-    fn assemble(&self, entry: &Entry) -> (User, Vec<String>) {
+    fn assemble(&self, entry: &Entry) -> Assembled {
         let mut owned = Vec::new();
         if is_owned(&self.settings.layout)
             && let Some(dn) = Dn::parse(&entry.dn)
