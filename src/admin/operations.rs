@@ -246,6 +246,8 @@ fn role_text(role: Role) -> &'static str {
 /// The state of a token in the words of `token list` (contract.md 7).
 fn state_text(token: &Token, past: Past, locked: bool, now: Wall) -> &'static str {
     match token.refusal(now) {
+        None if token.standing == Standing::AwaitsConfirmation => "set-up",
+        Some(Reason::TokenRevoked) => "revoked",
         Some(Reason::TokenSuspended) => "suspended",
         Some(Reason::TokenExpired) => "expired",
         Some(Reason::TokenNotYetValid) => "not-yet-valid",

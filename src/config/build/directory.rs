@@ -83,6 +83,17 @@ impl Table<'_, '_> {
         let token_base = self.dn("token-base", written.token_base.as_ref()).or_else(|| below("tokens"));
         let contract_base =
             self.dn("contract-base", written.contract_base.as_ref()).or_else(|| below("contracts"));
+        for (name, inner) in [("token-base", &token_base), ("contract-base", &contract_base)] {
+            let inside = |inner: &String, base: &String| {
+                Dn::parse(inner).zip(Dn::parse(base)).is_none_or(|(inner, base)| inner.is_within(&base))
+            };
+            if let (Some(inner), Some(base)) = (inner, &base)
+                && !inside(inner, base)
+            {
+                let why = format!("it does not lie below base = {base:?}, where everything is read");
+                self.report.refuse(&self.at.name(name), why, "choose one below base");
+            }
+        }
         let filter = written.user_filter.as_deref().map(UserFilter::parse);
         let user_filter = filter.and_then(|filter| self.report.keep(&self.at.name("user-filter"), filter));
         let layout = self.layout();

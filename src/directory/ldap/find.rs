@@ -5,12 +5,13 @@ use super::event::{Event, Operation};
 use super::filter::Filter;
 use super::link::{Kept, Link, NoAnswer, worth_asking};
 use super::message::{self, NO_SUCH_OBJECT, SIZE_LIMIT_EXCEEDED, SUCCESS, Scope};
+use super::settings::Mode;
 use super::shared::Shared;
-use crate::clock::Mono;
+use crate::clock::{Mono, now};
 use crate::directory::Unavailable;
 use crate::directory::entry::{Dn, Entry};
-use crate::directory::layout::{Assembled, Layout, TokensAt};
-use crate::identity::EntryId;
+use crate::directory::layout::{Assembled, Layout, TokensAt, record};
+use crate::identity::{ContractId, EntryId};
 use crate::tokens::{Defect, Standing, Token, Tokens, User};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,6 +56,9 @@ impl Finder<'_> {
             (Some(_), Some(_), SUCCESS | SIZE_LIMIT_EXCEEDED) => Ok(Answer::Several),
             (Some(entry), None, SUCCESS) => {
                 let (user, names) = self.user(&entry).await?;
+                if let (Mode::Ask, Some(contract)) = (self.shared.settings.mode, &user.contract) {
+                    self.contract(contract).await?;
+                }
                 Ok(Answer::One(user, names))
             }
             (None, _, SUCCESS) => Ok(Answer::Nobody),
@@ -100,6 +104,25 @@ impl Finder<'_> {
         }
         super::reading::tell_unusable(&user, &self.shared.events);
         Ok((user, names))
+    }
+
+    /// Has memory know whether a contract is enabled. Where the container is not seen, it goes on knowing nothing.
+    async fn contract(&self, id: &ContractId) -> Result<(), NoAnswer> {
+        let (settings, reading) = (&self.shared.settings, &self.shared.reading);
+        let known = self.shared.bindings.contracts();
+        let is_it = Filter::equals(record::CONTRACT, id.as_str().as_bytes());
+        let filter = Filter::all(&[reading.contracts.clone(), is_it]);
+        let (found, end) = self.search(&settings.contract_base, Scope::Subtree, &filter, 1).await?;
+        match (found.first(), end.code) {
+            (Some(entry), SUCCESS | SIZE_LIMIT_EXCEEDED) => match reading.contract(entry) {
+                Some(contract) => known.put(entry.id, &contract, now().mono),
+                None => known.absent(id, now().mono),
+            },
+            (None, SUCCESS) => known.absent(id, now().mono),
+            (None, NO_SUCH_OBJECT) => {}
+            _ => return Err(failed(end)),
+        }
+        Ok(())
     }
 
     /// Reads entries by DN; what does not exist, is no such entry, or lies outside the base, stays unknown.

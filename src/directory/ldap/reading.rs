@@ -5,10 +5,10 @@ use super::filter::{Filter, FilterProblem};
 use super::message::RawEntry;
 use super::settings::Settings;
 use crate::directory::entry::{Dn, Entry};
-use crate::directory::layout::record as names;
+use crate::directory::layout::record;
 use crate::directory::layout::{ACT_ATTRIBUTES, Assembled, Assembly};
 use crate::identity::{EntryId, UserName};
-use crate::tokens::{Standing, Tokens, User};
+use crate::tokens::{Contract, Standing, Tokens, User};
 use std::sync::Arc;
 
 /// The most names of one user.
@@ -28,6 +28,8 @@ pub struct Reading {
     pub policies: Filter,
     /// Finds contracts.
     pub contracts: Filter,
+    /// Where contracts are.
+    pub contract_base: Option<Dn>,
     /// Everybody.
     pub users: Filter,
     /// Everything that users lead to.
@@ -55,8 +57,10 @@ impl Reading {
         let tokens = parse(layout.token_filter())?;
         let parameters = parse(layout.parameters_filter())?;
         let policies = Filter::parse(layout.policies_filter())?;
-        let contracts = Filter::equals("objectClass", names::CONTRACT_CLASS.as_bytes());
-        let others = tokens.iter().chain(&parameters).chain([&policies, &contracts]);
+        let contracts = Filter::equals("objectClass", record::CONTRACT_CLASS.as_bytes());
+        // The container itself, too: only whoever sees it knows that what is not in it does not exist.
+        let container = container(&settings.contract_base);
+        let others = tokens.iter().chain(&parameters).chain([&policies, &contracts, &container]);
         let others: Vec<Filter> = others.cloned().collect();
         Ok(Reading {
             attributes,
@@ -67,6 +71,7 @@ impl Reading {
             parameters,
             policies,
             contracts,
+            contract_base: Dn::parse(&settings.contract_base),
             bases: Dn::parse(&settings.base).into_iter().collect(),
         })
     }
@@ -82,6 +87,17 @@ impl Reading {
             .iter()
             .filter(|name| !self.attributes.iter().any(|other| other.eq_ignore_ascii_case(name)));
         self.attribute_list().into_iter().chain(more.copied()).collect()
+    }
+
+    /// Whether a DN is that of the container of contracts.
+    pub fn is_contract_base(&self, dn: &Dn) -> bool {
+        self.contract_base.as_ref() == Some(dn)
+    }
+
+    /// The contract of an entry, if it is one and lies where contracts are.
+    pub fn contract(&self, entry: &Entry) -> Option<Contract> {
+        let base = self.contract_base.as_ref()?;
+        record::contract(entry).filter(|_| Dn::parse(&entry.dn).is_some_and(|dn| dn.is_within(base)))
     }
 
     /// What makes users and tokens of entries.
@@ -122,6 +138,16 @@ impl Reading {
         });
         let names = values.filter(|name| (1..=UserName::MAX).contains(&name.len()));
         Assembled { names: names.take(NAMES_MAX).map(str::to_owned).collect(), ..assembled }
+    }
+}
+
+/// Finds an entry by the attribute that names it, as far as a filter can.
+fn container(dn: &str) -> Filter {
+    match dn.split(',').next().and_then(|rdn| rdn.split_once('=')) {
+        Some((name, value)) if !value.contains('\\') && !name.contains('+') && !value.contains('+') => {
+            Filter::equals(name.trim(), value.trim().as_bytes())
+        }
+        _ => Filter::equals("objectClass", b"organizationalUnit"),
     }
 }
 

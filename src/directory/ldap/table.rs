@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::sync::Change;
 use crate::clock::{Mono, now};
 use crate::directory::entry::{Dn, Entry};
+use crate::directory::layout::record::CONTRACT_CLASS;
 use crate::directory::layout::{Assembled, Census, Layout, TokensAt};
 use crate::identity::EntryId;
 use crate::state::Bindings;
@@ -216,11 +217,31 @@ impl Table {
                 affected.extend(freed.into_iter().map(|user| self.row_of(user)));
             }
         }
+        if content == Content::Others {
+            self.show_contract(id, old.as_ref(), new.as_ref());
+        }
         if let Some(new) = &new {
             self.index(content, id, new, Index::note);
             if content == Content::Users && new.id != id {
                 self.known_as.insert(new.id, id);
             }
+        }
+    }
+
+    /// Tells the bindings of contracts, and whether their container can be seen at all.
+    fn show_contract(&self, id: EntryId, old: Option<&Entry>, new: Option<&Entry>) {
+        let contracts = self.bindings.contracts();
+        let is_container =
+            |entry: &Entry| Dn::parse(&entry.dn).is_some_and(|dn| self.reading.is_contract_base(&dn));
+        if new.is_some_and(is_container) {
+            contracts.set_known(true);
+        } else if old.is_some_and(is_container) {
+            contracts.set_known(false);
+        }
+        match new.and_then(|entry| self.reading.contract(entry)) {
+            Some(contract) => contracts.put(id, &contract, now().mono),
+            None if old.is_some_and(|entry| entry.is_a(CONTRACT_CLASS)) => contracts.remove(id),
+            None => {}
         }
     }
 

@@ -19,7 +19,7 @@ use super::link::{Link, NoAnswer, NotActed};
 use super::message::{NO_SUCH_OBJECT, SUCCESS, UNWILLING_TO_PERFORM};
 use super::registry::{Desk, failed, version};
 use super::shared::Shared;
-use crate::clock::{Mono, Wall};
+use crate::clock::{Mono, Wall, now};
 use crate::directory::Unavailable;
 use crate::directory::entry::{Entry, escaped, generalized};
 use crate::directory::layout::{ACT_ATTRIBUTES, TokensAt, record as names};
@@ -105,11 +105,21 @@ impl Desk<'_> {
                     (names::NOT_BEFORE, values([generalized(contract.since).as_str()])),
                 ];
                 let dn = format!("{}={},{base}", names::CONTRACT, escaped(id));
-                self.act(&Act::Add { dn: &dn, attributes: &attributes }, base).await
+                let said = self.act(&Act::Add { dn: &dn, attributes: &attributes }, base).await?;
+                // Memory knows at once; if this fails, it will hear of it from the directory.
+                if let Ok(Some(entry)) = self.contract_entry(&contract.id).await {
+                    self.shared.bindings.contracts().put(entry.id, contract, now().mono);
+                }
+                Ok(said)
             }
             Change::RemoveContract { id, version } => {
                 let entry = still_there(self.contract_entry(id).await?, version)?;
-                self.act(&Act::Delete { dn: &entry.dn, still: &assertion(&entry) }, &entry.dn).await
+                let said =
+                    self.act(&Act::Delete { dn: &entry.dn, still: &assertion(&entry) }, &entry.dn).await?;
+                if matches!(said, Said::Done) {
+                    self.shared.bindings.contracts().remove(entry.id);
+                }
+                Ok(said)
             }
             Change::AddToken(token) => self.add_token(token).await,
             Change::Token { id, serial, version, set } => {
