@@ -11,7 +11,8 @@
 mod decide;
 
 pub use decide::{
-    ClockHint, Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger, would_challenge,
+    ClockHint, Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
+    would_challenge,
 };
 
 #[cfg(test)]

@@ -176,7 +176,10 @@ mod tests {
         let (one, two) = (EntryId::new([1; 16]), EntryId::new([2; 16]));
         contracts.put(one, &contract("C-1", "s"), NOW);
         contracts.put(one, &contract("C-2", "s"), NOW);
-        assert_eq!([known(&contracts, "C-1", NOW), known(&contracts, "C-2", NOW)], [Known::NotEnabled, Known::Enabled]);
+        assert_eq!(
+            [known(&contracts, "C-1", NOW), known(&contracts, "C-2", NOW)],
+            [Known::NotEnabled, Known::Enabled]
+        );
         // An entry that is gone takes nothing of another one away.
         contracts.put(two, &contract("C-2", "s"), NOW);
         contracts.remove(one);
