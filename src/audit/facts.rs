@@ -190,10 +190,7 @@ fn read(line: Line, facts: &[u8]) -> Result<Line, Line> {
     let Some((time, event)) = rest.begin() else { return Err(line) };
     let mut line = line.open(time, event);
     while !rest.0.is_empty() {
-        line = match rest.field(line) {
-            Ok(line) => line,
-            Err(line) => return Err(line),
-        };
+        line = rest.field(line)?;
     }
     Ok(line)
 }

@@ -150,6 +150,10 @@ pub struct Tables {
 }
 
 /// What to do next with a datagram or a case.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are replies, and a box would cost each an allocation"
+)]
 pub enum Step {
     /// Nothing leaves; it is counted already.
     Silent,

@@ -225,7 +225,6 @@ impl<R: Send + 'static> Store<R> {
 
     /// Hands over decisions, or gives them back when the queue is full or the disk has failed ([`Store::health`] tells
     /// which). Never waits.
-    #[expect(clippy::result_large_err, reason = "what is given back is what was handed over")]
     pub fn stage(&self, staged: Staged<R>) -> Result<(), Staged<R>> {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(staged);

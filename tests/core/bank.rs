@@ -123,6 +123,7 @@ impl Bank {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "short-lived")]
 /// What came of a call, with the marks that it left for the journal.
 pub enum Came {
     Silent,
