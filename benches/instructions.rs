@@ -19,18 +19,14 @@
 mod bank;
 
 use bank::{Bank, Knows, Sent};
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use sekisho::audit::{self, Audit, OnFailure};
-use sekisho::clock::Mono;
-use sekisho::directory::{Directory, Found, PasswordAnswer, ServerStatus, Unavailable};
-use sekisho::identity::UserName;
+use sekisho::directory::embedded::{self, Embedded};
 use sekisho::listen::{Arrival, ReturnAddress, Sockets};
 use sekisho::metrics::Metrics;
 use sekisho::pipeline::drive::{self, Drive, Exit, Release};
 use sekisho::policy::PasswordCheck;
-use sekisho::secret::Secret;
+use sekisho::state::{Bindings, Scope};
 use sekisho::store::{self, Durability, Store};
-use sekisho::tokens::User;
 use std::num::NonZeroU16;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -119,7 +115,12 @@ fn answer(count: usize) {
     let store = Store::start(opened, |_| {}, move |batch| release.batch(batch)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let handle = runtime.handle().clone();
-    let drive = Drive::new(Arc::new(bank.pipeline), Arc::new(NobodyToAsk), store, audit, exit, handle);
+    // No request here asks it anything.
+    let own = Arc::new(Bindings::new(Scope::Complete { max_stale: embedded::MAX_STALE }));
+    let embedded = Arc::new(Embedded::open(&folder.path().join("directory"), own, 1).unwrap());
+    let registry = embedded.registry();
+    let edges = (embedded as _, registry);
+    let drive = Drive::new(Arc::new(bank.pipeline), edges, store, audit, exit, handle);
     let mut desk = drive.desk();
     for batch in sent[..count].chunks(BATCH) {
         for Sent { octets, peer, .. } in batch {
@@ -131,26 +132,4 @@ fn answer(count: usize) {
     drive.store().close();
     let answered = sockets.all()[0].traffic().sent();
     assert_eq!(answered, count as u64, "every login is accepted and answered");
-}
-
-/// No request here needs the directory.
-struct NobodyToAsk;
-
-impl Directory for NobodyToAsk {
-    fn find<'a>(&'a self, _: &'a UserName, _: Mono) -> BoxFuture<'a, Result<Found, Unavailable>> {
-        ready(Err(Unavailable::Unreachable)).boxed()
-    }
-
-    fn check_password<'a>(
-        &'a self,
-        _: &'a User,
-        _: Secret,
-        _: Mono,
-    ) -> BoxFuture<'a, Result<PasswordAnswer, Unavailable>> {
-        ready(Err(Unavailable::Unreachable)).boxed()
-    }
-
-    fn servers(&self) -> Vec<ServerStatus> {
-        Vec::new()
-    }
 }

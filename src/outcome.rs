@@ -119,6 +119,8 @@ reasons! {
     TokenDisabled = "token-disabled", Reject, User;
     /// The token was suspended.
     TokenSuspended = "token-suspended", Reject, User;
+    /// The token was revoked.
+    TokenRevoked = "token-revoked", Reject, User;
     /// The token's time is over.
     TokenExpired = "token-expired", Reject, User;
     /// The token's time has not begun.

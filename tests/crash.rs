@@ -5,10 +5,11 @@
 //! SEKISHO_CRASH_SEED=42 …                                                  the same moments again
 //! ```
 
-mod history;
-mod load;
+mod fail_points;
+pub mod history;
+pub mod load;
 
-use crate::harness::{Daemon, PASSWORD, World, WorldBuilder, daemon, hotp, wait_for, world::hex};
+use crate::harness::{Daemon, Dice, PASSWORD, World, WorldBuilder, daemon, dice, hotp, wait_for, world::hex};
 use history::{History, Ticket};
 use load::{Holder, Load};
 use std::process::Command;
@@ -45,22 +46,6 @@ struct Tally {
     torn: u32,
 }
 
-/// Numbers from a seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn micros(&mut self, bound: u64) -> Duration {
-        Duration::from_micros(self.below(bound))
-    }
-}
-
 /// Passwords are the gateway's affair here, so that every login is a mark and nothing else.
 fn builder(holders: &[Holder]) -> WorldBuilder {
     WorldBuilder {
@@ -75,7 +60,7 @@ impl Bank {
     fn open(users: usize, seed: u64) -> Bank {
         let holders: Vec<Holder> = (0..users).map(Holder::new).collect();
         let world = builder(&holders).prepare();
-        let (history, dice, tally) = (Mutex::default(), Dice(seed), Tally::default());
+        let (history, dice, tally) = (Mutex::default(), Dice::new(seed), Tally::default());
         Bank { world, holders, history, refused: AtomicUsize::new(0), due: Vec::new(), dice, tally }
     }
 
@@ -135,7 +120,11 @@ impl Bank {
             let alive = match kill_after {
                 None => Some(daemon),
                 Some(after) => {
-                    std::thread::sleep(after);
+                    let (begun, mut daemon) = (Instant::now(), daemon);
+                    // It may be killed by somebody else.
+                    while begun.elapsed() < after && daemon.is_running() {
+                        std::thread::sleep(Duration::from_micros(500));
+                    }
                     daemon.kill();
                     over.store(true, Ordering::Release);
                     None
@@ -192,19 +181,10 @@ fn whole(world: &World) {
     assert_eq!(output.status.code(), Some(0), "{said}");
 }
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
-}
-
 #[test]
 fn otp_23_otp_25_killed_at_random_moments_under_load_no_code_passes_twice() {
-    let seed = number("SEKISHO_CRASH_SEED").unwrap_or_else(|| {
-        let mut octets = [0; 4];
-        getrandom::fill(&mut octets).unwrap();
-        u64::from(u32::from_le_bytes(octets))
-    });
-    let wanted = number("SEKISHO_CRASHES").map(|kills| u32::try_from(kills).unwrap());
-    println!("SEKISHO_CRASH_SEED={seed}");
+    let seed = dice::seed("SEKISHO_CRASH_SEED");
+    let wanted = dice::number("SEKISHO_CRASHES").map(|kills| u32::try_from(kills).unwrap());
     let mut bank = Bank::open(USERS, seed);
     for holder in bank.holders.iter().take(3) {
         assert_eq!(holder.code(77), hotp(&hex(&holder.key), 8, 77), "our codes are those of oathtool");

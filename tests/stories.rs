@@ -15,6 +15,7 @@
 mod audit;
 mod challenge;
 mod clients;
+mod cluster_run;
 mod codes;
 mod crash;
 mod directory_down;
@@ -29,6 +30,7 @@ mod login;
 mod operate;
 mod operations;
 mod passwords;
+mod real_disk;
 mod replay;
 mod retransmission;
 mod signature;

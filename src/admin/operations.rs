@@ -205,7 +205,9 @@ impl Operations {
             state: state_text(token, past, locked, now).into(),
             defect: match token.standing {
                 Standing::Unusable(defect) => Some(defect.to_string()),
-                Standing::Active | Standing::Suspended => None,
+                Standing::Active | Standing::AwaitsConfirmation | Standing::Suspended | Standing::Revoked => {
+                    None
+                }
             },
             kind: kind.into(),
             algorithm: token.parameters.algorithm.text().into(),

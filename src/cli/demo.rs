@@ -104,6 +104,7 @@ fn furnish(folder: &Path) -> anyhow::Result<Vec<Person>> {
             contract: Some(ContractId::new("demo")),
             role: Role::General,
             login_code: None,
+            mail: None,
         };
         directory.add_user(user, &Secret::new(PASSWORD))?;
         let parameters = Parameters {

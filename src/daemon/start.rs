@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::directory::Directory;
 use crate::directory::embedded::{self, Embedded, EmbeddedProblem};
 use crate::directory::ldap::{self, Guarded, Ldap};
+use crate::directory::registry::Registry;
 use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
 use crate::metrics::Metrics;
@@ -169,7 +170,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 
     // Then the directory, whose first whole reading is waited for.
     let events = gauges::directory_events(&metrics);
-    let (directory, bindings) = open_directory(settings.directory, events, &runtime)?;
+    let (edges, bindings) = open_directory(settings.directory, events, &runtime)?;
 
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -188,7 +189,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let attributes_max = settings.radius.attributes_max;
     let judged_by = pipeline::Settings::new(settings.clients, attributes_max, &metrics, None)?;
     let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
-    let drive = Drive::new(pipeline, directory, store, Arc::clone(&audit), exit, runtime.handle().clone());
+    let drive = Drive::new(pipeline, edges, store, Arc::clone(&audit), exit, runtime.handle().clone());
 
     let stop = Stop::new()?;
     let not_ready = gauges::not_ready(&drive, &audit);
@@ -225,12 +226,15 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     })
 }
 
+/// One directory as the judgement and as acts see it.
+type Edges = (Arc<dyn Directory>, Arc<dyn Registry>);
+
 /// A directory that has been read and goes together with us.
 fn open_directory(
     directory: config::Directory,
     events: ldap::Events,
     runtime: &Runtime,
-) -> Result<(Arc<dyn Directory>, Arc<Bindings>), StartError> {
+) -> Result<(Edges, Arc<Bindings>), StartError> {
     match directory {
         config::Directory::Ldap(wanted) => {
             let bindings = Arc::new(Bindings::new(wanted.scope));
@@ -239,7 +243,7 @@ fn open_directory(
             match runtime.block_on(ldap.otp_overlay_guards()) {
                 Ok(Guarded::Yes) => Err(StartError::OverlayGuards),
                 // A server that does not show its configuration, or is not there yet, is taken at the operator's word.
-                Ok(Guarded::No | Guarded::Unknown) | Err(_) => Ok((ldap, bindings)),
+                Ok(Guarded::No | Guarded::Unknown) | Err(_) => Ok(((Arc::clone(&ldap) as _, ldap), bindings)),
             }
         }
         config::Directory::Embedded(wanted) => {
@@ -249,7 +253,8 @@ fn open_directory(
             let embedded = Arc::new(Embedded::open(&wanted.folder, Arc::clone(&bindings), at_once)?);
             runtime.spawn(Arc::clone(&embedded).keep_confirmed());
             runtime.block_on(first_reading(&bindings, &*embedded))?;
-            Ok((embedded, bindings))
+            let registry = embedded.registry();
+            Ok(((embedded, registry), bindings))
         }
     }
 }

@@ -26,6 +26,9 @@ pub trait Registry: Send + Sync + 'static {
     /// The user with this name; `None` for nobody.
     fn user<'a>(&'a self, name: &'a UserName, deadline: Mono) -> Read<'a, Option<Seen<Registered>>>;
 
+    /// A user who was read before, as they are now; `None` if they are gone.
+    fn reread<'a>(&'a self, user: &'a User, deadline: Mono) -> Read<'a, Option<Seen<Registered>>>;
+
     /// All users of a contract, or all, by name; at most `limit` after the name `after`.
     fn users<'a>(
         &'a self,
@@ -86,6 +89,8 @@ pub struct Registered {
     pub pending: Option<TokenSerial>,
     /// The token before the last exchange, while that can be undone (S-21).
     pub former: Option<TokenSerial>,
+    /// After a revocation: a new token may be issued from this time on (S-19).
+    pub reissue_from: Option<Wall>,
     /// Where mail goes.
     pub mail: Option<Box<str>>,
 }
@@ -171,12 +176,16 @@ pub struct TokenSet {
     pub ends: Option<Wall>,
     /// What the app has to give at setup; `Some(None)` removes it.
     pub setup: Option<Option<Setup>>,
+    /// Who may be bound to it, where several contracts share it (S-13): all of them, the first owner too. Once there is
+    /// such a list, it works for nobody else; without one it works for the one user who refers to it. Written before a
+    /// second user's entry refers to the token.
+    pub owners: Option<Vec<EntryId>>,
 }
 
 /// What changes in a user's entry; `Some(None)` removes.
 #[derive(Debug, Default)]
 pub struct UserSet {
-    /// The reference to the token.
+    /// The reference to the token. A user who refers to several tokens is refused: acts know one.
     pub token: Option<Option<TokenSerial>>,
     /// The token of another contract that waits for a correct code.
     pub pending: Option<Option<TokenSerial>>,
@@ -184,6 +193,8 @@ pub struct UserSet {
     pub former: Option<Option<TokenSerial>>,
     /// The choice for login (S-08).
     pub login_code: Option<LoginCode>,
+    /// After a revocation: a new token may be issued from this time on (S-19).
+    pub reissue_from: Option<Option<Wall>>,
 }
 
 /// Why nothing was changed.
@@ -207,4 +218,53 @@ pub enum NotChanged {
     /// The directory cannot be asked.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// What came of confirming a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// It is the user's token in service now, or was already.
+    Yes,
+    /// The directory does not say any more that it waits for its first code: it was revoked, suspended or given up.
+    NotAwaited,
+}
+
+/// The first correct code of a token completes its activation (S-15): the state becomes *active*, or the token of
+/// another contract (S-13) becomes the user's own. The caller has checked the code. Repeating it changes nothing.
+///
+/// # Errors
+/// [`NotChanged::Unknown`] may mean that it was done: then the next code finds the token in service.
+pub async fn confirm(
+    registry: &dyn Registry,
+    user: &User,
+    serial: &TokenSerial,
+    now: Wall,
+    deadline: Mono,
+) -> Result<Confirmed, NotChanged> {
+    let mut repeated = false;
+    loop {
+        let Some(user) = registry.reread(user, deadline).await? else { return Ok(Confirmed::NotAwaited) };
+        let Some(token) = registry.token(serial, deadline).await? else { return Ok(Confirmed::NotAwaited) };
+        let change = match token.value.state {
+            State::SetUp if user.value.token.as_ref() == Some(serial) => Change::Token {
+                id: token.value.id,
+                serial: serial.clone(),
+                version: token.version,
+                set: Box::new(TokenSet { state: Some((State::Active, now)), ..TokenSet::default() }),
+            },
+            State::Active if user.value.token.as_ref() == Some(serial) => return Ok(Confirmed::Yes),
+            State::Active if user.value.pending.as_ref() == Some(serial) => Change::User {
+                id: user.value.user.id,
+                version: user.version,
+                set: UserSet { token: Some(Some(serial.clone())), pending: Some(None), ..UserSet::default() },
+            },
+            _ => return Ok(Confirmed::NotAwaited),
+        };
+        match registry.change(change, deadline).await {
+            Ok(()) => return Ok(Confirmed::Yes),
+            // Another node may have confirmed it in this moment: look once more.
+            Err(NotChanged::Conflict) if !repeated => repeated = true,
+            Err(other) => return Err(other),
+        }
+    }
 }

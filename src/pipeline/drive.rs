@@ -13,6 +13,7 @@ use super::{Answer, Case, Outgoing, Pipeline, Question, Step, evidence};
 use crate::audit::Audit;
 use crate::clock::{self, Moment, Mono};
 use crate::directory::Directory;
+use crate::directory::registry::Registry;
 use crate::listen::{Arrival, Hold, Outbound, Refused};
 use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 pub struct Drive {
     pipeline: Arc<Pipeline>,
     directory: Arc<dyn Directory>,
+    registry: Arc<dyn Registry>,
     store: Store<Leaving>,
     audit: Arc<Audit>,
     exit: Exit,
@@ -106,14 +108,14 @@ impl Drive {
     /// Joins a pipeline with the edges it needs.
     pub fn new(
         pipeline: Arc<Pipeline>,
-        directory: Arc<dyn Directory>,
+        (directory, registry): (Arc<dyn Directory>, Arc<dyn Registry>),
         store: Store<Leaving>,
         audit: Arc<Audit>,
         exit: Exit,
         runtime: Handle,
     ) -> Arc<Drive> {
         let draining = AtomicBool::new(false);
-        Arc::new(Drive { pipeline, directory, store, audit, exit, runtime, draining })
+        Arc::new(Drive { pipeline, directory, registry, store, audit, exit, runtime, draining })
     }
 
     /// A place for one worker.
@@ -162,6 +164,11 @@ impl Drive {
     /// The directory, for what operators ask.
     pub fn directory(&self) -> &Arc<dyn Directory> {
         &self.directory
+    }
+
+    /// The life of tokens in the directory, for what operators do.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.registry
     }
 
     fn carry_out(self: &Arc<Drive>, step: Step, decided: &mut Decided) {

@@ -36,8 +36,12 @@ pub struct Token {
 pub enum Standing {
     /// In service.
     Active,
+    /// It has its key and waits for the first correct code, which puts it in service (S-15).
+    AwaitsConfirmation,
     /// Suspended by the bank (lost phone).
     Suspended,
+    /// Ended, and the user's entry still refers to it.
+    Revoked,
     /// Its entry cannot be used; the operator is told why.
     Unusable(Defect),
 }
@@ -73,6 +77,8 @@ pub enum Defect {
     TokenNotFound,
     /// Two users claim the same token.
     SeveralOwners,
+    /// The token lists who may be bound to it, and this user is not among them.
+    OwnerDiffers,
     /// Two tokens carry the same serial number.
     SerialRepeated,
     /// The key is older than its allowed age (`oathSecretMaxAge`) or was used more often than allowed.
@@ -98,6 +104,7 @@ impl fmt::Display for Defect {
             Defect::Value => "a date or a number cannot be read",
             Defect::TokenNotFound => "the user refers to a token entry that does not exist below the base",
             Defect::SeveralOwners => "two users refer to this token; leave the reference on one of them",
+            Defect::OwnerDiffers => "the token belongs to other users (sekishoOwner); take the reference away",
             Defect::SerialRepeated => "two tokens carry this serial number",
             Defect::WornOut => "the secret is older, or was used more often, than its parameters allow",
         })
@@ -116,7 +123,9 @@ impl Token {
     pub fn refusal(&self, now: Wall) -> Option<Reason> {
         match self.standing {
             Standing::Active => {}
+            Standing::AwaitsConfirmation => return Some(Reason::NoToken),
             Standing::Suspended => return Some(Reason::TokenSuspended),
+            Standing::Revoked => return Some(Reason::TokenRevoked),
             Standing::Unusable(_) => return Some(Reason::TokenUnusable),
         }
         if self.begins.is_some_and(|begins| now < begins) {

@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A user with one token: by counter if the number is even, else by time.
 pub struct Holder {
-    number: usize,
-    name: String,
+    pub number: usize,
+    pub name: String,
     pub key: Vec<u8>,
     /// No step below this one is offered as new.
     next: u64,

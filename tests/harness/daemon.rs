@@ -64,7 +64,8 @@ impl Daemon {
         daemon
     }
 
-    fn spawn(mut command: Command, config: &Path) -> Daemon {
+    /// Starts it by such a command and waits for nothing.
+    pub fn spawn(mut command: Command, config: &Path) -> Daemon {
         let mut child = command
             .args(["serve", "--log-format", "json", "--config"])
             .arg(config)
@@ -82,23 +83,28 @@ impl Daemon {
     }
 
     fn wait_until_ready(&mut self) {
+        if !self.becomes_ready() {
+            let status = self.child.as_mut().unwrap().wait().unwrap();
+            panic!("the daemon ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// Waits until it is ready, or has ended before it was.
+    pub fn becomes_ready(&mut self) -> bool {
         let log = Arc::clone(&self.log);
-        let ready = wait_or(
-            "the ready line",
-            || log.lock().unwrap().join("\n"),
-            || {
-                if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                    panic!("the daemon ended with {status}:\n{}", self.log());
-                }
-                self.events("ready").pop()
-            },
-        );
+        let told = || log.lock().unwrap().join("\n");
+        let ready = wait_or("the ready line", told, || match self.events("ready").pop() {
+            Some(ready) => Some(Some(ready)),
+            None => (!self.is_running()).then_some(None),
+        });
+        let Some(ready) = ready else { return false };
         let addresses = |name: &str| -> Vec<SocketAddr> {
             let text = field(&ready, name).unwrap_or_default();
             text.split([',', ' ']).filter_map(|address| address.parse().ok()).collect()
         };
         self.radius = addresses("radius_udp");
         self.http = addresses("http").first().copied().unwrap_or(self.http);
+        true
     }
 
     /// Waits until it has ended by itself; gives its exit code.

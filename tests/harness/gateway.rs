@@ -288,6 +288,16 @@ impl Request {
         reply
     }
 
+    /// Whether these octets carry the right Response Authenticator for it.
+    pub fn is_answered_by(&self, octets: &[u8]) -> bool {
+        if octets.len() < 20 || octets[1] != self.octets[1] {
+            return false;
+        }
+        let mut unsigned = octets.to_vec();
+        unsigned[4..20].copy_from_slice(&self.authenticator());
+        octets[4..20] == *Md5::digest([unsigned.as_slice(), &self.secret].concat()).as_slice()
+    }
+
     pub fn authenticator(&self) -> [u8; 16] {
         self.octets[4..20].try_into().unwrap()
     }

@@ -7,15 +7,24 @@
 
 pub mod clock;
 pub mod daemon;
+pub mod dice;
 pub mod gateway;
+pub mod postgres;
+pub mod process;
 pub mod proxy;
+pub mod redis;
 pub mod slapd;
+pub mod volume;
 pub mod world;
 
 pub use clock::Clock;
 pub use daemon::Daemon;
+pub use dice::Dice;
 pub use gateway::{Gateway, Reply, Request, code};
+pub use postgres::Postgres;
 pub use proxy::{Manners, Proxy};
+pub use redis::Redis;
+pub use volume::Volume;
 pub use world::{
     PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif,
 };

@@ -1,4 +1,4 @@
-//! A TCP relay before slapd that can be told to misbehave.
+//! A TCP relay before another server that can be told to misbehave.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,6 +16,9 @@ pub enum Manners {
     Slow,
     /// Replaced by octets that are no LDAP.
     Garbage,
+    /// Kept, both ways, until manners are others: a broken network that is mended before anybody has noticed. What was
+    /// under way arrives late.
+    Parted,
     /// Our end is closed for writing, the other stays open.
     HalfClosed,
     /// Closed at once.
@@ -58,9 +61,14 @@ impl Proxy {
         *self.shared.manners.lock().unwrap() = manners;
     }
 
-    /// Its URL.
+    /// Its URL, as a directory.
     pub fn url(&self) -> String {
         format!("ldap://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port, for other protocols.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }
 
@@ -77,13 +85,28 @@ impl Shared {
         for stream in [&client, &server] {
             stream.set_nodelay(true).unwrap();
         }
-        let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-        std::thread::spawn(move || {
-            let _ = std::io::copy(&mut from_client, &mut to_server);
-            let _ = to_server.shutdown(Shutdown::Both);
-        });
+        let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let asking = Arc::clone(self);
+        std::thread::spawn(move || asking.ask(from_client, to_server));
         let shared = Arc::clone(self);
         std::thread::spawn(move || shared.answer(server, client));
+    }
+
+    fn ask(&self, mut client: TcpStream, mut server: TcpStream) {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(read) = client.read(&mut buffer) {
+            self.wait_while_parted();
+            if read == 0 || server.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = server.shutdown(Shutdown::Both);
+    }
+
+    fn wait_while_parted(&self) {
+        while self.manners() == Manners::Parted {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn answer(&self, mut server: TcpStream, mut client: TcpStream) {
@@ -104,8 +127,9 @@ impl Shared {
                 }
                 Err(_) => break,
             };
+            self.wait_while_parted();
             let passed = match self.manners() {
-                Manners::Good => client.write_all(read),
+                Manners::Good | Manners::Parted => client.write_all(read),
                 Manners::Silent => Ok(()),
                 Manners::Slow => read.iter().try_for_each(|octet| {
                     std::thread::sleep(Duration::from_millis(100));

@@ -213,6 +213,8 @@ pub struct WorldBuilder {
     pub bindings: &'static str,
     /// `sync`, `relaxed` or `memory`.
     pub durability: &'static str,
+    /// Added to `[state]`.
+    pub state: String,
     /// Further tables.
     pub more: String,
     /// For the daemon's process.
@@ -258,6 +260,7 @@ impl Default for WorldBuilder {
             ldap: String::new(),
             bindings: "follow",
             durability: "sync",
+            state: String::new(),
             more: String::new(),
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
@@ -495,6 +498,7 @@ impl WorldBuilder {
             ldap,
             bindings,
             durability,
+            state,
             more,
             listen,
             network,
@@ -546,6 +550,7 @@ bindings = "{bindings}"
 [state]
 directory = "state"
 durability = "{durability}"
+{state}
 
 [http]
 listen = "127.0.0.1:0"

@@ -5,11 +5,13 @@
 
 mod passwords;
 mod records;
+mod registry;
 mod store;
 
 use self::passwords::Passwords;
-use self::records::{Record, TokenRecord, UserRecord};
+use self::records::{Record, Reference, TokenRecord, UserRecord};
 use self::store::{Change, Changing, NAMES, Store, TOKENS, USERS};
+use super::registry::NotChanged;
 use super::seal::{KeyFileProblem, Keyring, NONCE, Refused};
 use super::{Directory, Found, PasswordAnswer, ServerStatus, Unavailable};
 use crate::clock::{Mono, Wall, now};
@@ -17,7 +19,7 @@ use crate::identity::{ContractId, EntryId, UserName};
 use crate::otp::{ParameterProblem, Parameters, check_secret};
 use crate::secret::{PASSWORD_MAX, Secret};
 use crate::state::Bindings;
-use crate::tokens::{Account, AccountStanding, LoginCode, Role, TOKENS_MAX, Tokens, User};
+use crate::tokens::{Account, AccountStanding, LoginCode, Role, State, TOKENS_MAX, Tokens, User};
 use futures_util::future::BoxFuture;
 use redb::ReadableTable;
 use std::fs::{File, OpenOptions};
@@ -59,6 +61,8 @@ pub struct NewUser {
     pub role: Role,
     /// The choice for login.
     pub login_code: Option<LoginCode>,
+    /// Where mail goes.
+    pub mail: Option<String>,
 }
 
 /// A token to be added.
@@ -140,6 +144,9 @@ pub enum EmbeddedProblem {
     /// The user has as many tokens as a user may have.
     #[error("the user has {TOKENS_MAX} tokens; remove one first")]
     TokensTooMany,
+    /// An act is refused.
+    #[error(transparent)]
+    Act(#[from] NotChanged),
     /// There is no such user.
     #[error("there is no such user")]
     UserUnknown,
@@ -243,9 +250,14 @@ impl Embedded {
             for name in record.names().filter_map(|name| folded(name).ok()) {
                 tables.names.remove(name.as_str())?;
             }
-            for (id, token) in tables.tokens_of(&record)? {
-                tables.tokens.remove(id.octets())?;
-                tables.serials.remove(token.serial.as_str())?;
+            for (id, mut token) in tables.tokens_of(&record)? {
+                token.owners.retain(|owner| *owner != record.id);
+                if token.owners.is_empty() {
+                    tables.tokens.remove(id.octets())?;
+                    tables.serials.remove(token.serial.as_str())?;
+                } else {
+                    tables.put_token(id, &token)?;
+                }
             }
             tables.users.remove(record.id.octets())?;
             tables.gone.push(record.id);
@@ -286,10 +298,9 @@ impl Embedded {
     pub fn switch_token(&self, serial: &str, to: Switch) -> Result<(), EmbeddedProblem> {
         self.change(|tables| {
             let (id, mut token) = tables.token(serial)?;
-            token.suspended = to == Switch::Off;
+            token.set_state(if to == Switch::Off { State::Suspended } else { State::Active });
             tables.put_token(id, &token)?;
-            let owner = tables.user_by_id(token.user())?;
-            tables.put_user(&owner)
+            tables.touch(&token)
         })
     }
 
@@ -302,9 +313,12 @@ impl Embedded {
             let (id, token) = tables.token(serial)?;
             tables.tokens.remove(id.octets())?;
             tables.serials.remove(serial)?;
-            let mut owner = tables.user_by_id(token.user())?;
-            owner.tokens.retain(|other| *other != id);
-            tables.put_user(&owner)
+            for owner in token.owners {
+                let mut owner = tables.user_by_id(owner)?;
+                owner.forget(id);
+                tables.put_user(&owner)?;
+            }
+            Ok(())
         })
     }
 
@@ -354,9 +368,10 @@ impl Embedded {
         let tokens = self.store.read(|store| {
             let table = store.open_table(TOKENS)?;
             let mut tokens = Vec::with_capacity(record.tokens.len());
-            for id in &record.tokens {
+            let own = record.tokens.iter().map(|id| (*id, Reference::Own));
+            for (id, from) in own.chain(record.pending.map(|id| (id, Reference::Pending))) {
                 if let Some(stored) = table.get(id.octets())? {
-                    tokens.push(TokenRecord::parse(stored.value())?.token(*id, &self.keyring));
+                    tokens.extend(TokenRecord::parse(stored.value())?.token(id, from, &self.keyring));
                 }
             }
             Ok(tokens)

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub(super) const USERS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("users-1");
 pub(super) const TOKENS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("tokens-1");
 pub(super) const NAMES: TableDefinition<&str, [u8; 16]> = TableDefinition::new("names-1");
+/// Enabled contracts by their folded id.
+pub(super) const CONTRACTS: TableDefinition<&str, &[u8]> = TableDefinition::new("contracts-1");
 pub(super) const SERIALS: TableDefinition<&str, [u8; 16]> = TableDefinition::new("serials-1");
 
 /// The open file.
@@ -73,6 +75,7 @@ impl Store {
                 tokens: transaction.open_table(TOKENS)?,
                 names: transaction.open_table(NAMES)?,
                 serials: transaction.open_table(SERIALS)?,
+                contracts: transaction.open_table(CONTRACTS)?,
                 changed: Vec::new(),
                 gone: Vec::new(),
             };
@@ -91,6 +94,7 @@ pub(super) struct Changing<'t> {
     pub(super) tokens: redb::Table<'t, [u8; 16], &'static [u8]>,
     pub(super) names: redb::Table<'t, &'static str, [u8; 16]>,
     pub(super) serials: redb::Table<'t, &'static str, [u8; 16]>,
+    pub(super) contracts: redb::Table<'t, &'static str, &'static [u8]>,
     changed: Vec<UserRecord>,
     pub(super) gone: Vec<EntryId>,
 }
@@ -113,6 +117,11 @@ impl Changing<'_> {
         Ok((id, TokenRecord::parse(stored.value())?))
     }
 
+    pub(super) fn token_by_id(&self, id: EntryId) -> Result<TokenRecord, Change> {
+        let unknown = || Change::Refused(EmbeddedProblem::TokenUnknown);
+        TokenRecord::parse(self.tokens.get(id.octets())?.ok_or_else(unknown)?.value())
+    }
+
     pub(super) fn tokens_of(&self, user: &UserRecord) -> Result<Vec<(EntryId, TokenRecord)>, Change> {
         let mut tokens = Vec::new();
         for id in &user.tokens {
@@ -121,6 +130,17 @@ impl Changing<'_> {
             }
         }
         Ok(tokens)
+    }
+
+    /// Has everybody whom a token belongs to shown anew.
+    pub(super) fn touch(&mut self, token: &TokenRecord) -> Result<(), Change> {
+        for owner in &token.owners {
+            if let Some(stored) = self.users.get(owner.octets())? {
+                let record = UserRecord::parse(stored.value())?;
+                self.changed.push(record);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn put_user(&mut self, record: &UserRecord) -> Result<(), Change> {

@@ -38,6 +38,7 @@ impl Site {
             contract: Some(ContractId::new("C-1")),
             role: Role::Admin,
             login_code: Some(LoginCode::NotRequired),
+            mail: Some("alice@example.jp".into()),
         };
         self.directory.add_user(alice, &secret("right")).unwrap();
         self

@@ -16,6 +16,7 @@ mod password;
 mod poll;
 mod pool;
 mod reading;
+mod registry;
 mod settings;
 mod shared;
 mod stream;

@@ -1,0 +1,98 @@
+//! A real redis-server on a loopback port with a folder of its own, for as long as the value lives.
+
+use super::process::{Family, free_port, succeeded};
+use super::wait_for;
+use std::process::{Command, Stdio};
+
+/// Debian's package `redis-server`.
+const SERVER: &str = "/usr/bin/redis-server";
+
+/// A running Redis; every write is on its disk before it is answered (`appendfsync always`).
+pub struct Redis {
+    directory: tempfile::TempDir,
+    port: u16,
+    server: Option<Family>,
+}
+
+impl Redis {
+    /// Starts an empty one.
+    pub fn start() -> Redis {
+        let mut redis = Redis { directory: tempfile::tempdir().unwrap(), port: free_port(), server: None };
+        redis.run();
+        redis
+    }
+
+    /// Starts one that follows the one at this port, and waits until it has everything.
+    pub fn follow(port: u16) -> Redis {
+        let redis = Redis::start();
+        redis.command(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
+        redis.wait_for_link();
+        redis
+    }
+
+    /// Waits until it has caught up with the one that it follows.
+    pub fn wait_for_link(&self) {
+        wait_for("the replica to be in step", || {
+            self.command(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+        });
+    }
+
+    /// It follows nobody any more.
+    pub fn promote(&self) {
+        self.command(&["REPLICAOF", "NO", "ONE"]);
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it on what its folder holds.
+    pub fn run(&mut self) {
+        let directory = self.directory.path();
+        let log = directory.join("log");
+        let mut command = Command::new(SERVER);
+        command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])
+            .args(["--repl-diskless-sync-delay", "0", "--repl-timeout", "5"])
+            .arg("--dir")
+            .arg(directory)
+            .arg("--logfile")
+            .arg(&log)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let mut server = Family::start(&mut command);
+        server.wait_for_port(self.port, || std::fs::read_to_string(&log).unwrap_or_default());
+        self.server = Some(server);
+        // It listens before it has read its file.
+        wait_for("redis to have read its file", || (self.command(&["PING"]).trim() == "PONG").then_some(()));
+    }
+
+    /// Ends it without warning.
+    pub fn kill(&mut self) {
+        self.server.take().expect("a running redis").kill();
+    }
+
+    /// Forgets everything; it must have been killed.
+    pub fn lose_data(&self) {
+        assert!(self.server.is_none(), "losing the data needs a killed redis");
+        std::fs::remove_dir_all(self.directory.path().join("appendonlydir")).unwrap();
+    }
+
+    /// It stands still.
+    pub fn freeze(&self) {
+        self.server.as_ref().expect("a running redis").freeze();
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.server.as_ref().expect("a running redis").thaw();
+    }
+
+    /// What `redis-cli` gets for this command.
+    pub fn command(&self, words: &[&str]) -> String {
+        let output =
+            Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();
+        succeeded("redis-cli", &output)
+    }
+}
