@@ -9,9 +9,9 @@
 //! | floor | modules | what it may do |
 //! | --- | --- | --- |
 //! | 0 words | [`clock`], [`secret`], [`identity`], [`outcome`] | plain types |
-//! | 1 core | [`radius`], [`otp`], [`lockout`], [`policy`], [`tokens`], [`authenticate`] | pure functions: no I/O, no clock, no locks, no async |
+//! | 1 core | [`radius`], [`otp`], [`lockout`], [`policy`], [`tokens`], [`authenticate`], [`formats`] | pure functions: no I/O, no clock, no locks, no async |
 //! | 2 memory | [`state`], [`metrics`] | shared and concurrent, never waits |
-//! | 3 edges | [`listen`], [`directory`], [`store`], [`audit`] | I/O; no edge knows another edge |
+//! | 3 edges | [`listen`], [`directory`], [`store`], [`audit`], [`mail`] | I/O; no edge knows another edge |
 //! | 4 service | [`pipeline`], [`admin`] | joins core, memory and edges; `admin` may use `pipeline` |
 //! | 5 assembly | [`http`], [`config`], [`daemon`], [`cli`] | sees everything |
 //!
@@ -30,6 +30,7 @@ pub mod secret;
 
 // 1 core: pure functions over values.
 pub mod authenticate;
+pub mod formats;
 pub mod lockout;
 pub mod otp;
 pub mod policy;
@@ -44,6 +45,7 @@ pub mod state;
 pub mod audit;
 pub mod directory;
 pub mod listen;
+pub mod mail;
 pub mod store;
 
 // 4 service: the only modules that join core, memory and edges.

@@ -35,5 +35,6 @@ mod replay;
 mod retransmission;
 mod signature;
 mod silence;
+mod state_tools;
 mod status_server;
 mod wire;

@@ -283,7 +283,7 @@ new = 1
             r#"f:8:25: error: radius.client[0].message-authenticator = "requird": this word means nothing here; did you mean require?"#,
             r#"f:10:10: error: service.x.period = "60": the value has the wrong form; write a length of time such as "500ms", "5s", "30m", "8h", "30d" or "3y""#,
             "f:12:1: error: service.x.operation[0].nmae: there is no such key here; did you mean name?",
-            "f:13:2: error: wholly: there is no such key here; known are services, radius, directory, service, state, http, admin, audit, log",
+            "f:13:2: error: wholly: there is no such key here; known are services, radius, directory, service, state, http, admin, mail, audit, log",
         ];
         assert_eq!(problems(text), expected);
     }

@@ -51,6 +51,8 @@ tables! {
         http: Http,
         /// The operator's socket.
         admin: Admin,
+        /// Letters to users.
+        mail: Mail,
         /// The evidence.
         audit: Audit,
         /// The log.
@@ -285,6 +287,10 @@ tables! {
         token_lifetime: Length,
         /// How long before its end a token may be renewed.
         renewal_from: Length,
+        /// Where the app is set up; it stands in the letter.
+        setup_link: String,
+        /// Where the ids of a setup are told.
+        setup_ids: SetupIds,
         /// What `user-choice` means for who has not chosen.
         undecided: Undecided,
         /// The operations, in the order in which they are tried.
@@ -331,6 +337,28 @@ tables! {
     Admin {
         /// The socket.
         socket: PathBuf,
+    }
+
+    /// `[mail]`.
+    Mail {
+        /// The mail server.
+        server: String,
+        /// How the connection is protected.
+        tls: MailTls,
+        /// The authorities that the server's certificate must come from.
+        ca_file: PathBuf,
+        /// Allows `tls = "none"` off loopback.
+        allow_cleartext: bool,
+        /// Who sends.
+        from: String,
+        /// Who logs in.
+        user: String,
+        /// A file that holds the password.
+        password_file: PathBuf,
+        /// A systemd credential that holds it.
+        password_credential: String,
+        /// A folder with templates that replace those that ship.
+        templates: PathBuf,
     }
 
     /// `[audit]`.
@@ -489,6 +517,22 @@ words! {
         Ja,
         /// English.
         En,
+    }
+    /// How mail is protected.
+    MailTls {
+        /// TLS from the first octet.
+        Implicit,
+        /// TLS after STARTTLS.
+        StartTls,
+        /// Not.
+        None,
+    }
+    /// Where the ids of a setup are told.
+    SetupIds {
+        /// In the letter.
+        Mail,
+        /// On the screen only.
+        Screen,
     }
     /// What `user-choice` means for who has not chosen.
     Undecided {

@@ -335,6 +335,7 @@ struct Defaults {
     radius: super::file::Radius,
     directory: super::file::Directory,
     state: super::file::State,
+    mail: super::file::Mail,
     http: super::file::Http,
     admin: super::file::Admin,
     audit: super::file::Audit,

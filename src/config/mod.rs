@@ -19,7 +19,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Admin, Directory, Embedded, Http, Ldap, Log, Radius, Settings};
+pub use build::{Admin, Directory, Embedded, Http, Ldap, Log, Mail, Radius, Settings};
 pub use file::{LogFormat, LogLevel};
 pub use layers::Inputs;
 pub use problem::{Key, Place, Problem, Weight};

@@ -151,8 +151,11 @@ fn the_sample_shows_every_key_with_its_default() {
     let place = Place::with_samples();
     place.write_secret("credentials/gateway.next.secret", "bmV4dF9nYXRld2F5X3NlY3JldA");
     place.write_secret("seal.key", &format!("2026:{SEAL}\n"));
+    place.write_secret("credentials/mail.password", "mail");
+    place.write("mail/issued.en.txt", "Subject: a\n\n{link}\n");
     place.write("whole.toml", &whole);
-    assert_eq!(lines(&place.load("whole.toml", &[])), [""; 0]);
+    let ca = format!("{:?}", place.path("ca.pem"));
+    assert_eq!(lines(&place.load("whole.toml", &[("SEKISHO__MAIL__CA_FILE", &ca)])), [""; 0]);
 
     let sample: toml::Table = whole.parse().unwrap();
     let defaults: toml::Table = include_str!("defaults.toml").parse().unwrap();
@@ -330,6 +333,63 @@ fn sec_06_sec_09_bad_configurations_and_the_exact_list_of_their_problems() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn mail_settings_are_checked_together() {
+    let place = Place::new();
+    place.write_secret("mail.password", "mail_canary_password");
+    place.write("bad/issued-link.en.txt", "Subject: a\n\n{link} {service-id}\n");
+    place.write("none/readme.txt", "");
+    let ca = format!("ca-file = {:?}\n", place.path("ca.pem"));
+    let good = format!("[mail]\n{ca}server = \"smtp.example.jp\"\nfrom = \"otp@example.jp\"\n");
+    let none = "[mail]\nserver = \"127.0.0.1:25\"\ntls = \"none\"\nfrom = \"otp@example.jp\"\n";
+    for (text, expected) in [
+        ("[mail]\n".to_owned(), ""),
+        (good.clone(), ""),
+        (none.to_owned(), ""),
+        (good.clone() + "user = \"otp\"\npassword-file = \"mail.password\"\n", ""),
+        (good.clone() + "user = \"otp\"\n", "mail.password-file: it is missing"),
+        (
+            good.clone() + "password-file = \"mail.password\"\n",
+            "mail.user: there is a password and nobody to log in",
+        ),
+        (good.clone() + "password = \"x\"\n", "mail.password: there is no such key here"),
+        (good.replace("otp@", "otp"), "mail.from = \"otpexample.jp\": this is no mail address"),
+        (good.replace("from", "#from"), "mail.from: it is missing; write the sender"),
+        (good.replace("server", "#server"), "mail.server: it is missing, so nothing would be mailed"),
+        (
+            good.replace("smtp.", "smtp://"),
+            "mail.server = \"smtp://example.jp\": this is not HOST or HOST:PORT",
+        ),
+        (good.replace("ca.pem", "f.toml"), "there is no certificate in it; name a PEM file"),
+        (
+            none.replace("127.0.0.1", "192.0.2.1"),
+            "mail.tls = \"none\": letters with names and ids would cross",
+        ),
+        (good.clone() + "templates = \"none\"\n", "there is no template in"),
+        (good.clone() + "templates = \"bad\"\n", "issued-link.en.txt: line 3: there is no {service-id} here"),
+        ("[service.s]\nsetup-link = \"http://x\"\n".to_owned(), "a setup link must be an https:// address"),
+    ] {
+        let whole = match text.strip_prefix("[service.s]\n") {
+            Some(keys) => GOOD.to_owned() + keys,
+            None => GOOD.to_owned() + &text,
+        };
+        let found = place.problems(&whole);
+        let fits = if expected.is_empty() {
+            found.is_empty()
+        } else {
+            found.len() == 1 && found[0].contains(expected)
+        };
+        assert!(fits, "{text}: {found:#?}");
+    }
+    let off = none.replace("127.0.0.1", "192.0.2.1")
+        + "allow-cleartext = true\nuser = \"a\"\npassword-file = \"mail.password\"\n";
+    let found = place.problems(&(GOOD.to_owned() + &off));
+    assert!(
+        found.iter().any(|line| line.contains("a password would cross the network in clear")),
+        "{found:#?}"
+    );
 }
 
 #[test]

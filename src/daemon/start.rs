@@ -14,6 +14,7 @@ use crate::directory::ldap::{self, Guarded, Ldap};
 use crate::directory::registry::Registry;
 use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
+use crate::mail::{self, Letters};
 use crate::metrics::Metrics;
 use crate::pipeline::drive::{self, Drive, Exit, Release};
 use crate::pipeline::{self, Outgoing, Pipeline, Tables};
@@ -36,6 +37,8 @@ pub struct Running {
     pub radius: Vec<SocketAddr>,
     /// The address of metrics and health.
     pub http: SocketAddr,
+    /// What is written to users, and how it reaches them.
+    pub letters: Arc<Letters>,
     pub(super) runtime: Runtime,
     pub(super) drive: Arc<Drive>,
     pub(super) workers: Workers,
@@ -103,6 +106,9 @@ pub enum StartError {
     /// Our own counters contradict each other.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Mail cannot be sent as configured.
+    #[error("[mail] cannot be used: {0}")]
+    Mail(#[from] mail::PostError),
     /// More clients than there can be.
     #[error(transparent)]
     Clients(#[from] pipeline::SettingsError),
@@ -191,6 +197,11 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
     let drive = Drive::new(pipeline, edges, store, Arc::clone(&audit), exit, runtime.handle().clone());
 
+    let letters = {
+        let _inside = runtime.enter();
+        Letters::start(settings.mail.templates, settings.mail.post, &metrics)?
+    };
+
     let stop = Stop::new()?;
     let not_ready = gauges::not_ready(&drive, &audit);
     let workers = Workers::start(&sockets, &drive, &hold, &audit, &stop)?;
@@ -215,6 +226,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     Ok(Running {
         radius,
         http: http_address,
+        letters,
         runtime,
         drive,
         workers,

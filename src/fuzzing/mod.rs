@@ -4,12 +4,14 @@
 
 mod config;
 mod filter;
+mod formats;
 mod handle;
 mod record;
 mod wire;
 
 pub use config::config;
 pub use filter::filter;
+pub use formats::formats;
 pub use handle::handle;
 pub use record::record;
 pub use wire::{packet, roundtrip};

@@ -116,6 +116,18 @@ labels! {
         Failed = "failed",
     }
 
+    /// What became of a letter.
+    MailResult {
+        /// The mail server took it.
+        Sent = "sent",
+        /// An attempt failed; it is tried again.
+        Retried = "retried",
+        /// Given up.
+        Failed = "failed",
+        /// Too many were waiting.
+        Refused = "refused",
+    }
+
     /// Which of a client's two secrets a request was signed with.
     SecretUsed {
         /// The one in `secret-file`.
@@ -203,6 +215,7 @@ mod tests {
         closed::<Table>();
         closed::<DirectoryOperation>();
         closed::<Attempt>();
+        closed::<MailResult>();
         closed::<SecretUsed>();
         closed::<Verdict>();
         closed::<Reason>();

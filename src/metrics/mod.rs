@@ -12,7 +12,7 @@ mod labels;
 mod tests;
 
 pub use client::ClientMetrics;
-pub use labels::{Attempt, DirectoryOperation, Each, Label, Loss, SecretUsed, Table, TokenState};
+pub use labels::{Attempt, DirectoryOperation, Each, Label, Loss, MailResult, SecretUsed, Table, TokenState};
 pub use prometheus::{Error, Gauge, Histogram, IntCounter, IntGauge};
 
 use crate::identity::ClientName;
@@ -79,6 +79,10 @@ pub struct Metrics {
     pub journal_sync: Histogram,
     /// Attempts to load the configuration anew.
     pub config_reloads: Each<Attempt, IntCounter>,
+    /// Letters by what became of them.
+    pub mail: Each<MailResult, IntCounter>,
+    /// Letters that wait.
+    pub mail_waiting: IntGauge,
     /// 1 while the clock is not trusted and no code is judged.
     pub clock_guarded: IntGauge,
     /// Jumps of the wall clock against the monotonic one.
@@ -166,6 +170,7 @@ impl Metrics {
         )?;
         let config_reloads =
             new.counters("config_reloads_total", "Reloads of the configuration.", &["result"])?;
+        let mail = new.counters("mail_total", "Letters by what became of them.", &["result"])?;
         Ok(Metrics {
             clients,
             unknown_client,
@@ -213,6 +218,8 @@ impl Metrics {
                 SYNC_SECONDS,
             )?,
             config_reloads: Each::of(&config_reloads)?,
+            mail: Each::of(&mail)?,
+            mail_waiting: new.gauge("mail_waiting", "Letters that wait to be sent.")?,
             clock_guarded: new.gauge("clock_guarded", "1 while the clock is not trusted.")?,
             clock_jumps: new.counter("clock_jumps_total", "Jumps of the wall clock.")?,
             registry,

@@ -2,12 +2,14 @@
 
 mod client;
 mod encoding;
+mod letter;
 mod life;
 mod operation;
 mod profile;
 
 pub use client::{Client, Clients, ClientsProblem, Patience, PatienceProblem, UserNameForm};
 pub use encoding::{Charset, Normalisation, PasswordEncoding, Unreadable};
+pub use letter::{IdsTold, LetterLanguage, LinkProblem, SetupLetter};
 pub use life::{ClosedHours, LifeProblem, MinuteOfDay, StartPassword, TokenLife, Undecided};
 pub use operation::{Condition, ConditionProblem, Operation, Otherwise, Pattern, Requirement};
 pub use profile::{

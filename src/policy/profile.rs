@@ -1,5 +1,6 @@
 //! A service profile: everything that one service of the bank asks of its users.
 
+use super::letter::SetupLetter;
 use super::life::TokenLife;
 use super::operation::{Operation, Otherwise, Requirement};
 use crate::identity::{OperationName, ServiceName};
@@ -38,6 +39,8 @@ pub struct Profile {
     pub otherwise: Otherwise,
     /// How tokens come and go.
     pub life: TokenLife,
+    /// What the letter about an issued token says.
+    pub letter: SetupLetter,
 }
 
 impl Profile {
@@ -58,6 +61,7 @@ impl Profile {
             operations: Vec::new(),
             otherwise: Otherwise::default(),
             life: TokenLife::default(),
+            letter: SetupLetter::default(),
         }
     }
 

@@ -15,12 +15,13 @@ const FLOORS: &[&[(&str, &[&str])]] = &[
         ("lockout", &[]),
         ("policy", &["radius", "otp"]),
         ("tokens", &["otp"]),
+        ("formats", &["otp"]),
         ("authenticate", &["lockout", "otp", "policy", "tokens", "radius"]),
     ],
     // 2 memory
     &[("metrics", &[]), ("state", &["metrics"])],
     // 3 edges
-    &[("listen", &[]), ("directory", &[]), ("store", &[]), ("audit", &[])],
+    &[("listen", &[]), ("directory", &[]), ("store", &[]), ("audit", &[]), ("mail", &[])],
     // 4 service
     &[("pipeline", &[]), ("admin", &["pipeline"])],
     // 5 assembly

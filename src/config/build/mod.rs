@@ -2,6 +2,7 @@
 
 mod client;
 mod directory;
+mod mail;
 mod report;
 mod secret;
 mod service;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use directory::{Directory, Embedded, Ldap};
+pub use mail::Mail;
 
 /// A configuration without a problem.
 pub struct Settings {
@@ -36,6 +38,8 @@ pub struct Settings {
     pub http: Http,
     /// The operator's socket.
     pub admin: Admin,
+    /// Letters to users.
+    pub mail: Mail,
     /// The evidence.
     pub audit: audit::Settings,
     /// The log.
@@ -90,6 +94,7 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
         None => Vec::new(),
     };
     let directory = directory::directory(root.directory.as_ref()?, &in_use, report);
+    let mail = mail::mail(root.mail.as_ref()?, report);
     let (state, evidence, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
     let settings = Settings {
         state: store::Settings {
@@ -116,6 +121,7 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
         clients: clients?,
         profiles,
         directory: directory?,
+        mail: mail?,
     };
     report.is_clean().then_some(settings)
 }

@@ -8,9 +8,9 @@ use crate::config::value::{Length, Lock};
 use crate::identity::{OperationName, ServiceName};
 use crate::otp::{Algorithm, Digits, Layout, Moving, Parameters, Period, Window};
 use crate::policy::{
-    ChallengeLifetime, Condition, Contradiction, LockLength, MaxFailures, Operation, Otherwise,
-    PasswordCheck, Profile, RejectDelay, ReplyText, Requirement, SecondStep, Texts, TokenLife, Undecided,
-    WrongPassword,
+    ChallengeLifetime, Condition, Contradiction, IdsTold, LetterLanguage, LockLength, MaxFailures, Operation,
+    Otherwise, PasswordCheck, Profile, RejectDelay, ReplyText, Requirement, SecondStep, SetupLetter, Texts,
+    TokenLife, Undecided, WrongPassword,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,6 +82,7 @@ impl Table<'_, '_> {
             operations: Vec::new(),
             otherwise: self.otherwise(),
             life: self.life(defaults.life),
+            letter: self.letter(),
             name: defaults.name,
         };
         let mut keys = Vec::new();
@@ -172,6 +173,22 @@ impl Table<'_, '_> {
             undecided: match service.undecided {
                 Some(file::Undecided::NotRequired) => Undecided::NotRequired,
                 _ => Undecided::Required,
+            },
+        }
+    }
+
+    fn letter(&mut self) -> SetupLetter {
+        let service = self.service;
+        let link = service.setup_link.as_deref().map(SetupLetter::link);
+        SetupLetter {
+            link: self.kept("setup-link", link, "".into()),
+            ids: match service.setup_ids {
+                Some(file::SetupIds::Screen) => IdsTold::Screen,
+                _ => IdsTold::Mail,
+            },
+            language: match service.language {
+                Some(file::Language::En) => LetterLanguage::English,
+                _ => LetterLanguage::Japanese,
             },
         }
     }
