@@ -33,6 +33,7 @@ mod operate;
 mod operations;
 mod passwords;
 mod real_disk;
+mod registry;
 mod replay;
 mod retransmission;
 mod signature;
