@@ -297,6 +297,10 @@ tables! {
         setup_ids: SetupIds,
         /// What `user-choice` means for who has not chosen.
         undecided: Undecided,
+        /// Whether only users of enabled contracts are asked for codes.
+        contracts: ContractRule,
+        /// What a user without a token may do where a code is needed.
+        without_token: WithoutToken,
         /// The operations, in the order in which they are tried.
         operation: Vec<Operation>,
         /// What applies to a request that fits none of them.
@@ -631,6 +635,20 @@ words! {
         Ja,
         /// English.
         En,
+    }
+    /// Whether only users of enabled contracts are asked for codes.
+    ContractRule {
+        /// No: everybody is.
+        Ignore,
+        /// Yes.
+        Enable,
+    }
+    /// What a user without a token may do where a code is needed.
+    WithoutToken {
+        /// Nothing.
+        Refuse,
+        /// The field is the password.
+        Password,
     }
     /// How mail is protected.
     MailTls {

@@ -45,6 +45,12 @@ pub struct Case {
     pub(super) first_step: Option<(StateValue, PasswordField)>,
     pub(super) claims: ArrayVec<Use, TOKENS_MAX>,
     pub(super) matched: Option<(TokenSerial, Matched)>,
+    /// The token that this request's code puts into service, once everything else is right.
+    pub(super) confirms: Option<TokenSerial>,
+    /// Whether the directory was asked to put it into service.
+    pub(super) confirmed: bool,
+    /// Whether the password stands in the place of a code.
+    pub(super) instead: bool,
     pub(super) clock_off: Option<i64>,
     pub(super) decoy: Option<Reason>,
     pub(super) locks: bool,
@@ -132,6 +138,9 @@ impl Case {
             first_step: None,
             claims: ArrayVec::new(),
             matched: None,
+            confirms: None,
+            confirmed: false,
+            instead: false,
             clock_off: None,
             decoy: None,
             locks: false,

@@ -48,6 +48,10 @@ pub(super) fn line(case: &Case, reason: Reason) -> Line {
     if let Some((serial, matched)) = &case.matched {
         line = line.text("token", serial.as_str()).signed("step_offset", i64::from(matched.offset));
     }
+    if case.confirmed {
+        // The first correct code, and what became of it is in `outcome` (S-15).
+        line = line.text("confirms", "token");
+    }
     if let Some(decoy) = case.decoy {
         line = line.text("would_be", decoy.text());
     }

@@ -25,27 +25,29 @@ use case::Entered;
 pub use case::{Case, Finished, Outgoing};
 
 use crate::authenticate::{
-    ClockHint, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
+    ClockHint, Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
 };
 use crate::clock::Moment;
+use crate::directory::registry::{Confirmed, NotChanged};
 use crate::directory::{Found, PasswordAnswer, Unavailable};
-use crate::identity::{RequestId, UserName};
+use crate::identity::{RequestId, TokenSerial, UserName};
 use crate::listen::{Arrival, ReturnAddress};
 use crate::lockout::{Failure, Rules};
 use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
 use crate::otp::Moving;
 use crate::outcome::{Reason, Verdict};
-use crate::policy::{Client, Clients, PasswordCheck, ReplyText, WrongPassword};
+use crate::policy::{Client, Clients, ContractRule, PasswordCheck, Profile, ReplyText, WrongPassword};
 use crate::radius::{
     Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature, WhichSecret,
 };
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
+use crate::state::contracts;
 use crate::state::{
     Admission, Bindings, Challenge, Claimed, Counted, Durable, Guess, Known, Look, Mark, Passing, Seen,
     TimeGuard, TokenMark, Use, admission, duplicates, renewal,
 };
-use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
+use crate::tokens::{Standing, TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 use notices::Notices;
@@ -166,6 +168,8 @@ pub enum Question {
     Find(Box<UserName>),
     /// Is this the user's password? Never empty.
     Password(Arc<User>, Secret),
+    /// Take the user's token, whose first correct code this was, into service (S-15).
+    Confirm(Arc<User>, TokenSerial),
 }
 
 /// What the directory said.
@@ -174,6 +178,8 @@ pub enum Answer {
     Found(Result<Found, Unavailable>),
     /// To [`Question::Password`].
     Password(Result<PasswordAnswer, Unavailable>),
+    /// To [`Question::Confirm`].
+    Confirmed(Result<Confirmed, NotChanged>),
 }
 
 impl Pipeline {
@@ -247,6 +253,15 @@ impl Pipeline {
                 self.judge(case, known)
             }
             Answer::Password(Ok(answer)) => self.settle(case, answer, now),
+            Answer::Confirmed(Ok(Confirmed::Yes)) => self.settle_right(case, now),
+            // It was ended or suspended in this moment: the code was right, and it is used up.
+            Answer::Confirmed(Ok(Confirmed::NotAwaited)) => {
+                self.refuse_claimed(case, Refusal::free(Reason::NoToken))
+            }
+            Answer::Confirmed(Err(NotChanged::Unavailable(Unavailable::TooLate))) => {
+                self.give_up(&mut case, Reason::DirectoryTooLate)
+            }
+            Answer::Confirmed(Err(_)) => self.give_up(&mut case, Reason::NotConfirmed),
             Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => self.give_up(
                 &mut case,
                 match unavailable {
@@ -382,12 +397,18 @@ impl Pipeline {
         let first_step = case.first_step.take();
         // The answer to a challenge is a guess of a code, whatever it looks like (CHL-08).
         case.guessed_code = first_step.is_some();
+        let Some(contract) = self.contracted(&user, &case.client.profile, case.at) else {
+            case.field = Some(field);
+            case.first_step = first_step;
+            return self.give_up(&mut case, Reason::ContractsUnknown);
+        };
         let pasts: ArrayVec<_, TOKENS_MAX> =
             tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {
             profile: &case.client.profile,
             requirement: case.requirement,
             user: &user,
+            contract,
             lockout: self.tables.durable.users.lockout(user.id, case.at.wall),
             pasts: &pasts,
             field: field.expose(),
@@ -406,6 +427,15 @@ impl Pipeline {
                 case.field = Some(field);
                 self.challenge(case, refusal)
             }
+            Decision::PasswordInstead(octets) => {
+                let password = match case.client.encoding.read(octets) {
+                    Ok(password) => password,
+                    Err(unreadable) => return self.reject(case, Refusal::free(unreadable.into())),
+                };
+                case.instead = true;
+                case.field = Some(field);
+                Step::Ask(case, Question::Password(user, password))
+            }
             Decision::Verify { codes, password } => {
                 let password = match password.map(|octets| case.client.encoding.read(octets)) {
                     None => None,
@@ -415,12 +445,13 @@ impl Pipeline {
                 if !self.claim(&mut case, &user, &codes) {
                     return self.reject(case, Refusal::free(Reason::CodeUsed));
                 }
+                case.confirms = first_code_of(&user, &codes);
                 case.field = Some(field);
                 case.first_step = first_step;
                 match password {
                     None => {
                         let at = case.at;
-                        self.settle_right(case, at)
+                        self.proven(case, at)
                     }
                     Some(password) => Step::Ask(case, Question::Password(user, password)),
                 }
@@ -431,7 +462,7 @@ impl Pipeline {
     /// The directory has said what it thinks of the password: the claim becomes a mark.
     fn settle(&self, mut case: Box<Case>, answer: PasswordAnswer, now: Moment) -> Step {
         let reason = match answer {
-            PasswordAnswer::Right => return self.settle_right(case, now),
+            PasswordAnswer::Right => return self.proven(case, now),
             PasswordAnswer::Wrong => Reason::PasswordWrong,
             PasswordAnswer::Disabled => Reason::AccountDisabled,
             PasswordAnswer::Expired => Reason::AccountExpired,
@@ -445,6 +476,32 @@ impl Pipeline {
         };
         case.guessed_code = !case.claims.is_empty();
         self.refuse_claimed(case, Refusal { counts, ..Refusal::free(reason) })
+    }
+
+    /// Everything that was asked for is right. The first code of a token is written to the directory before anything
+    /// leaves; whoever is locked meanwhile confirms nothing.
+    fn proven(&self, mut case: Box<Case>, now: Moment) -> Step {
+        let locked = |user: &User| self.tables.durable.users.lockout(user.id, now.wall).is_locked(now.wall);
+        match (case.confirms.take(), case.user.clone()) {
+            (Some(serial), Some(user)) if !locked(&user) => {
+                case.confirmed = true;
+                Step::Ask(case, Question::Confirm(user, serial))
+            }
+            _ => self.settle_right(case, now),
+        }
+    }
+
+    /// Whether the user's contract is asked for codes under this service; `None` if nobody can say.
+    fn contracted(&self, user: &User, profile: &Profile, now: Moment) -> Option<Contracted> {
+        if profile.contracts == ContractRule::Ignore {
+            return Some(Contracted::Asked);
+        }
+        let contracts = self.tables.bindings.contracts();
+        match contracts.look_up(user.contract.as_ref(), &profile.name, now.mono) {
+            contracts::Known::Enabled => Some(Contracted::Asked),
+            contracts::Known::NotEnabled => Some(Contracted::NotAsked),
+            contracts::Known::Unknown => None,
+        }
     }
 
     /// A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
@@ -493,7 +550,12 @@ impl Pipeline {
         if asked_for_code && taken == 0 {
             return self.reject(case, Refusal::free(Reason::CodeUsed));
         }
-        self.accept(case, if asked_for_code { Reason::CodeAccepted } else { Reason::CodeNotAsked })
+        let reason = match (asked_for_code, case.instead) {
+            (true, _) => Reason::CodeAccepted,
+            (false, true) => Reason::PasswordInstead,
+            (false, false) => Reason::CodeNotAsked,
+        };
+        self.accept(case, reason)
     }
 
     /// A wrong code counts against every token it could have been; a right one clears what that has left on the others.
@@ -711,6 +773,13 @@ fn stage(first_step: Option<&(StateValue, PasswordField)>) -> Stage<'_> {
         None => Stage::First,
         Some((_, password)) => Stage::Second { password: password.expose() },
     }
+}
+
+/// The token that goes into service with these codes: the first one, if none of them is of a token that is.
+fn first_code_of(user: &User, codes: &[Matched]) -> Option<TokenSerial> {
+    let matched = || codes.iter().filter_map(|matched| tokens_of(user).get(matched.token));
+    let all_wait = matched().all(|token| token.standing == Standing::AwaitsConfirmation);
+    matched().next().filter(|_| all_wait).map(|token| token.serial.clone())
 }
 
 fn tokens_of(user: &User) -> &[Token] {

@@ -18,6 +18,6 @@ pub use letter::{IdsTold, LetterLanguage, LinkProblem, SetupLetter};
 pub use life::{ClosedHours, LifeProblem, MinuteOfDay, StartPassword, TokenLife, Undecided};
 pub use operation::{Condition, ConditionProblem, Operation, Otherwise, Pattern, Requirement};
 pub use profile::{
-    ChallengeLifetime, Contradiction, LockLength, MaxFailures, PasswordCheck, Profile, ProfileProblem,
-    RejectDelay, ReplyText, SecondStep, Texts, WrongPassword,
+    ChallengeLifetime, ContractRule, Contradiction, LockLength, MaxFailures, PasswordCheck, Profile,
+    ProfileProblem, RejectDelay, ReplyText, SecondStep, Texts, WithoutToken, WrongPassword,
 };

@@ -4,6 +4,7 @@
 //! not exist, and a table that has not been confirmed for too long answers nobody, because a revoked token could still
 //! be in it. A *cache* (`ask`) holds whom somebody asked for lately: a name that is not in it has to be searched for.
 
+use super::contracts::{Contracts, folded};
 use crate::clock::Mono;
 use crate::identity::{EntryId, UserName};
 use crate::tokens::User;
@@ -17,6 +18,7 @@ use std::time::Duration;
 /// Users by name. Shared by the directory's tasks, which write, and the workers, which read.
 pub struct Bindings {
     scope: Scope,
+    contracts: Contracts,
     hashers: [RandomState; 2],
     names: DashMap<NameKey, Named>,
     users: DashMap<EntryId, Held>,
@@ -78,6 +80,7 @@ impl Bindings {
     pub fn new(scope: Scope) -> Bindings {
         Bindings {
             scope,
+            contracts: Contracts::new(scope),
             hashers: [RandomState::new(), RandomState::new()],
             names: DashMap::new(),
             users: DashMap::new(),
@@ -101,6 +104,11 @@ impl Bindings {
             (Known::One(user), Scope::Cache { .. }) if !self.is_current(user.id, now) => Known::Ask,
             _ => found,
         }
+    }
+
+    /// Which contracts are enabled.
+    pub fn contracts(&self) -> &Contracts {
+        &self.contracts
     }
 
     /// The user of this entry, if held.
@@ -246,13 +254,7 @@ impl Bindings {
 
     /// Names are compared as the directory's caseIgnoreMatch does (RFC 4518): case and surplus blanks do not count.
     fn key(&self, name: &str) -> NameKey {
-        let mut folded = String::with_capacity(name.len());
-        for word in name.split_whitespace() {
-            if !folded.is_empty() {
-                folded.push(' ');
-            }
-            folded.extend(word.chars().flat_map(char::to_lowercase));
-        }
+        let folded = folded(name);
         let [first, second] = &self.hashers;
         NameKey(first.hash_one(&folded), second.hash_one(&folded))
     }

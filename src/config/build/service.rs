@@ -8,9 +8,10 @@ use crate::config::value::{Length, Lock};
 use crate::identity::{OperationName, ServiceName};
 use crate::otp::{Algorithm, Digits, Layout, Moving, Parameters, Period, Window};
 use crate::policy::{
-    ChallengeLifetime, ClosedDay, Condition, Contradiction, Exceptions, IdsTold, LetterLanguage, LockLength,
-    MaxFailures, Operation, Otherwise, PasswordCheck, Profile, RejectDelay, ReplyText, Requirement,
-    SecondStep, SetupLetter, Texts, TokenLife, Undecided, WrongPassword,
+    ChallengeLifetime, ClosedDay, Condition, ContractRule, Contradiction, Exceptions, IdsTold,
+    LetterLanguage, LockLength, MaxFailures, Operation, Otherwise, PasswordCheck, Profile, RejectDelay,
+    ReplyText, Requirement, SecondStep, SetupLetter, Texts, TokenLife, Undecided, WithoutToken,
+    WrongPassword,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,6 +79,14 @@ impl Table<'_, '_> {
                 service.challenge_lifetime.map(|length| ChallengeLifetime::new(length.0)),
                 defaults.challenge_lifetime,
             ),
+            contracts: match service.contracts {
+                Some(file::ContractRule::Enable) => ContractRule::Enable,
+                _ => ContractRule::Ignore,
+            },
+            without_token: match service.without_token {
+                Some(file::WithoutToken::Password) => WithoutToken::Password,
+                _ => WithoutToken::Refuse,
+            },
             texts: self.texts(),
             operations: Vec::new(),
             otherwise: self.otherwise(),
@@ -97,6 +106,7 @@ impl Table<'_, '_> {
         for contradiction in profile.contradictions() {
             let key = match &contradiction {
                 Contradiction::NoPlaceForPassword => self.at.name("layout"),
+                Contradiction::PasswordInsteadOfSecondStep => self.at.name("without-token"),
                 Contradiction::OperationUnreachable(name) => {
                     let last = profile.operations.iter().rposition(|operation| operation.name == *name);
                     let key = last.and_then(|index| keys.get(index));
