@@ -2,7 +2,7 @@
 
 use crate::harness::daemon::write;
 use crate::harness::world::hex;
-use crate::harness::{PASSWORD, Person, World, WorldBuilder, holder, totp};
+use crate::harness::{PASSWORD, Person, World, WorldBuilder, holder, slapd, totp};
 use std::process::Output;
 
 const SERVICE: &str = "[service.test]\ndigits = 6\nperiod = \"30s\"\nreject-delay = \"0s\"\n";
@@ -13,6 +13,7 @@ fn bank() -> World {
         people: vec![Person { entry, ..holder("u1", vec![]) }],
         service: SERVICE.into(),
         ldap: "seal-key-file = \"seal.key\"\n".into(),
+        slapd: slapd::Options { writable: true, ..slapd::Options::default() },
         ..WorldBuilder::default()
     };
     let mut world = builder.prepare();

@@ -3,7 +3,8 @@
 use crate::harness::daemon::write;
 use crate::harness::world::octets;
 use crate::harness::{
-    Https, MailServer, Person, Protection, World, WorldBuilder, holder, https, totp_at, unix_now, wait_for,
+    Https, MailServer, Person, Protection, World, WorldBuilder, holder, https, slapd, totp_at, unix_now,
+    wait_for,
 };
 use data_encoding::BASE32_NOPAD;
 use serde_json::Value;
@@ -77,6 +78,7 @@ impl Bank {
             ],
             service: SERVICES.into(),
             ldap: "seal-key-file = \"seal.key\"\n".into(),
+            slapd: slapd::Options { writable: true, ..slapd::Options::default() },
             http,
             more,
             ..WorldBuilder::default()

@@ -25,7 +25,7 @@ pub fn list(looking: &Looking) -> Result<Exit, Failure> {
             print(&contracts.iter().map(line).collect::<String>())?;
             Ok(Exit::Done)
         }
-        other => ended(other),
+        other => ended(other, looking.json),
     }
 }
 
@@ -37,7 +37,7 @@ pub fn show(arguments: &ContractShow) -> Result<Exit, Failure> {
             print(&line(&contract))?;
             Ok(Exit::Done)
         }
-        other => ended(other),
+        other => ended(other, arguments.looking.json),
     }
 }
 

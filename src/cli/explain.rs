@@ -33,7 +33,7 @@ pub fn explain(arguments: &Explain) -> Result<Exit, Failure> {
             print(&text)?;
             Ok(Exit::Done)
         }
-        other => ended(other),
+        other => ended(other, arguments.looking.json),
     }
 }
 
@@ -67,6 +67,6 @@ pub fn why(arguments: &Why) -> Result<Exit, Failure> {
             print(&text)?;
             Ok(Exit::Done)
         }
-        other => ended(other),
+        other => ended(other, arguments.looking.json),
     }
 }

@@ -67,15 +67,7 @@ fn say(told: Told, json: bool) -> Result<Exit, Failure> {
         )),
         Told::Issued(issued) if json => print_json(&*issued),
         Told::Issued(issued) => said(super::token::issued_text(&issued).trim_end()),
-        Told::Refused(refused) if json => {
-            print_json(&json!({ "refused": &refused }))?;
-            ended(Told::Refused(refused))
-        }
-        Told::NotAllowed(refused) if json => {
-            print_json(&json!({ "refused": &refused }))?;
-            ended(Told::NotAllowed(refused))
-        }
-        other => ended(other),
+        other => ended(other, json),
     }
 }
 
@@ -93,11 +85,15 @@ fn configured_socket(daemon: &Daemon) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The end of a command whose answer is not what was asked for.
+/// The end of a command whose answer is not what was asked for: the reason on standard error, and as JSON if that was
+/// asked for.
 ///
 /// # Errors
 /// [`Failure::NotAllowed`]; and [`Failure::Unavailable`] for an answer that fits nothing.
-pub fn ended(told: Told) -> Result<Exit, Failure> {
+pub fn ended(told: Told, json: bool) -> Result<Exit, Failure> {
+    if let (Told::Refused(refused) | Told::NotAllowed(refused), true) = (&told, json) {
+        print_json(&json!({ "refused": refused }))?;
+    }
     match told {
         Told::Refused(Refused { why, .. }) => {
             complain(&why);

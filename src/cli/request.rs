@@ -31,7 +31,7 @@ pub fn list(arguments: &RequestList) -> Result<Exit, Failure> {
             print(&text)?;
             Ok(Exit::Done)
         }
-        other => ended(other),
+        other => ended(other, arguments.looking.json),
     }
 }
 

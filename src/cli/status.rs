@@ -15,7 +15,7 @@ pub fn run(arguments: &Status) -> Result<Exit, Failure> {
             print(&text(&status))?;
             Ok(Exit::Done)
         }
-        other => super::remote::ended(other),
+        other => super::remote::ended(other, arguments.json),
     }
 }
 

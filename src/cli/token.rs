@@ -26,7 +26,7 @@ pub fn list(arguments: &TokenList) -> Result<Exit, Failure> {
                 all.extend(tokens);
                 after = next;
             }
-            other => return ended(other),
+            other => return ended(other, arguments.looking.json),
         }
         if after.is_none() {
             break;
@@ -58,7 +58,7 @@ pub fn show(arguments: &TokenShow) -> Result<Exit, Failure> {
             print(&text)?;
             Ok(Exit::Done)
         }
-        other => ended(other),
+        other => ended(other, arguments.looking.json),
     }
 }
 
@@ -88,7 +88,7 @@ pub fn setup(arguments: &TokenSetup) -> Result<Exit, Failure> {
             print(&set_up_text(&shown))?;
             Ok(Exit::Done)
         }
-        other => ended(other),
+        other => ended(other, arguments.json),
     }
 }
 

@@ -24,7 +24,7 @@ pub fn list(arguments: &UserList) -> Result<Exit, Failure> {
                 all.extend(users);
                 after = next;
             }
-            other => return ended(other),
+            other => return ended(other, arguments.looking.json),
         }
         if after.is_none() {
             break;
@@ -58,7 +58,7 @@ pub fn show(arguments: &UserShow) -> Result<Exit, Failure> {
             print(&text(&user))?;
             Ok(Exit::Done)
         }
-        other => ended(other),
+        other => ended(other, arguments.looking.json),
     }
 }
 

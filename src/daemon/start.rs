@@ -163,9 +163,9 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let (audit, audited) = Audit::open(&settings.audit)?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
+    let state_folder = settings.state.directory.clone();
     let exit = Exit { hold: Arc::clone(&hold), outbound, metrics: Arc::clone(&metrics) };
     let mut release = Release::new(Arc::clone(&audit), exit.clone());
-    let state_folder = settings.state.directory.clone();
     let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
     tell_recovery(&recovered);
     let evidence = recovered.evidence.iter().map(|(sequence, evidence)| (*sequence, &**evidence));

@@ -28,8 +28,11 @@ impl Operations {
             Ask::UserRelease { by: Some(by), .. } if wanted.is_none() => Some(by.as_str()),
             _ => None,
         };
-        // `--by NAME` names a customer by the name alone; the role is the one that the directory says.
-        if let Some(name) = by.filter(|by| ActorRole::parse(by).is_none() && !by.contains(':')) {
+        // `--by NAME` names a customer by the name alone, whatever it is; the role is the one that the directory says.
+        let counter = ActorRole::Counter.text();
+        let is_name =
+            |by: &&str| *by != counter && by.strip_prefix(counter).is_none_or(|rest| !rest.starts_with(':'));
+        if let Some(name) = by.filter(is_name) {
             let user = self.customer(name, now).await?;
             let role = acting_role(user.role);
             rules.operators.claim(caller, Some(&format!("{}:{name}", role.text())))?;

@@ -82,7 +82,7 @@ impl Operations {
         if answer == Answer::Deny {
             return Told::done(format!("request {request} is denied: {}", shown.what));
         }
-        let told = self.finish(&deed, &acted, id, now).await;
+        let told = self.finish(&deed, Marks::new(), &acted, id, now).await;
         // What could not be done for now may be approved again; what does not fit any more never will.
         if let Told::Refused(refused) = &told
             && matches!(

@@ -1,7 +1,7 @@
 //! What a user would be asked and why, step by step; nothing is used up, and nothing secret is shown.
 
+use super::Operations;
 use super::look::role_text;
-use super::{Operations, PATIENCE};
 use crate::admin::caller::Actor;
 use crate::admin::protocol::{StepShown, Told};
 use crate::admin::refusal::Refuse;
@@ -9,8 +9,11 @@ use crate::admin::time_text;
 use crate::clock::Moment;
 use crate::lockout::Lock;
 use crate::otp::Moving;
-use crate::policy::{Otherwise, PasswordCheck, Profile, Requirement, SecondStep, Undecided};
-use crate::tokens::{LoginCode, Tokens, User};
+use crate::policy::{
+    ContractRule, Otherwise, PasswordCheck, Profile, Requirement, SecondStep, Undecided, WithoutToken,
+};
+use crate::state::contracts;
+use crate::tokens::{LoginCode, Standing, Token, Tokens, User};
 
 impl Operations {
     /// The steps of a judgement, in the order of the pipeline.
@@ -64,20 +67,7 @@ impl Operations {
             format!("{} ({}), contract {contract}", user.name, role_text(user.role)),
             "lock and account are looked at",
         );
-        if let (Some(id), Ok(seen)) = (&user.contract, self.contract_of(&user, now).await) {
-            match seen {
-                Some(contract) => step(
-                    "contract",
-                    format!("{id}: enabled for {} since {}", contract.service, time_text(contract.since)),
-                    "one-time passwords apply",
-                ),
-                None => step(
-                    "contract",
-                    format!("{id}: not enabled"),
-                    "where the directory keeps contracts, nobody of it is asked for a code",
-                ),
-            }
-        }
+        let is_asked = self.explain_contract(&user, profile, now, &mut step);
         let lockout = self.drive.pipeline().tables().durable.users.lockout(user.id, now.wall);
         if lockout.is_locked(now.wall) {
             let until = match lockout.lock {
@@ -103,7 +93,19 @@ impl Operations {
         }
 
         let asked = effective(requirement, &user, profile, &mut step);
-        if asked == Requirement::Never {
+        if is_asked == Asked::Unknown {
+            return Ok(Told::Explained(steps));
+        }
+        let instead = profile.without_token == WithoutToken::Password && asked != Requirement::Never;
+        if instead && (is_asked == Asked::No || !has_token(&user)) {
+            step(
+                "code",
+                "the user has no token yet".into(),
+                "the field holds the confirmation password; the first correct code of a new token is taken too",
+            );
+            return Ok(Told::Explained(steps));
+        }
+        if asked == Requirement::Never || is_asked == Asked::No {
             password(
                 profile,
                 &mut step,
@@ -151,7 +153,6 @@ impl Operations {
             ),
         }
         password(profile, &mut step, "asked for only after a right code; then accepted");
-        let _ = PATIENCE;
         Ok(Told::Explained(steps))
     }
 
@@ -187,6 +188,10 @@ impl Operations {
             match token.refusal(now.wall) {
                 Some(reason) => step("token", finds, &format!("not counted: {}", reason.text())),
                 None if past.is_disabled() => step("token", finds, "not counted: token-disabled"),
+                None if token.standing == Standing::AwaitsConfirmation => {
+                    usable = usable.saturating_add(1);
+                    step("token", finds, "its first correct code puts it into service");
+                }
                 None => {
                     usable = usable.saturating_add(1);
                     step("token", finds, "its digits are cut from the field and checked");
@@ -194,6 +199,61 @@ impl Operations {
             }
         }
         usable
+    }
+}
+
+/// Whether a contract's users are asked for codes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Yes,
+    No,
+    Unknown,
+}
+
+impl Operations {
+    fn explain_contract(
+        &self,
+        user: &User,
+        profile: &Profile,
+        now: Moment,
+        step: &mut impl FnMut(&str, String, &str),
+    ) -> Asked {
+        if profile.contracts == ContractRule::Ignore {
+            return Asked::Yes;
+        }
+        let id = user.contract.as_ref().map_or("none".to_owned(), ToString::to_string);
+        let contracts = self.drive.pipeline().tables().bindings.contracts();
+        match contracts.look_up(user.contract.as_ref(), &profile.name, now.mono) {
+            contracts::Known::Enabled => {
+                step(
+                    "contract",
+                    format!("{id}: enabled for {}", profile.name),
+                    "its users are asked for codes",
+                );
+                Asked::Yes
+            }
+            contracts::Known::NotEnabled => {
+                step(
+                    "contract",
+                    format!("{id}: not enabled for {}", profile.name),
+                    "its users are asked for no code",
+                );
+                Asked::No
+            }
+            contracts::Known::Unknown => {
+                step("contract", format!("{id}: nobody can say"), "no answer: contracts-unknown");
+                Asked::Unknown
+            }
+        }
+    }
+}
+
+/// Whether the user has a token that stands in the way of the confirmation password.
+fn has_token(user: &User) -> bool {
+    let ended = |token: &Token| matches!(token.standing, Standing::AwaitsConfirmation | Standing::Revoked);
+    match &user.tokens {
+        Tokens::These(tokens) => !tokens.iter().all(ended),
+        Tokens::TooMany(_) => true,
     }
 }
 

@@ -237,24 +237,38 @@ impl Operations {
                 Err(_) => Refuse::Journal.told(ProofOf::Act),
             };
         }
+        // What the journal alone keeps is done and evident in one record.
+        if matches!(deed, Deed::Release { .. } | Deed::Resync { .. }) {
+            return self.finish(&deed, marks, &acted, id, now).await;
+        }
         if self.drive.record(marks, acted.line(Outcome::Begun, now.wall)).await.is_err() {
             return Refuse::Journal.told(ProofOf::Act);
         }
-        self.finish(&deed, &acted, id, now).await
+        self.finish(&deed, Marks::new(), &acted, id, now).await
     }
 
-    /// Carries a deed out and leaves the evidence of how it ended.
-    async fn finish(&self, deed: &Deed, acted: &Acted<'_>, id: RequestId, now: Moment) -> Told {
+    /// Carries a deed out and leaves the evidence of how it ended, together with what it used up.
+    async fn finish(
+        &self,
+        deed: &Deed,
+        mut marks: Marks,
+        acted: &Acted<'_>,
+        id: RequestId,
+        now: Moment,
+    ) -> Told {
         match self.perform(deed, id, now).await {
             Ok(performed) => {
                 let serial = performed.serial.as_deref().or(acted.serial);
                 let line = Acted { serial, ..*acted }.line(Outcome::Done, now.wall);
-                match self.drive.record(performed.marks, line).await {
+                for mark in performed.marks {
+                    let _ = marks.try_push(mark);
+                }
+                match self.drive.record(marks, line).await {
                     Ok(()) => performed.told,
                     Err(_) => Refuse::Journal.told(ProofOf::Act),
                 }
             }
-            Err(why) => self.refused(acted, Marks::new(), why, now).await,
+            Err(why) => self.refused(acted, marks, why, now).await,
         }
     }
 

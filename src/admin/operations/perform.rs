@@ -9,10 +9,10 @@ use crate::admin::refusal::Refuse;
 use crate::admin::{random, time_text};
 use crate::clock::{self, Moment, Wall};
 use crate::directory::registry::{self, Change, Confirmed, NewToken, Seen, TokenSet, UserSet, Version};
-use crate::identity::{EntryId, RequestId, ServiceName, TokenSerial};
+use crate::identity::{ContractId, EntryId, RequestId, ServiceName, TokenSerial};
 use crate::otp::{Drift, Moving, Step};
 use crate::policy::opening;
-use crate::state::{Mark, Marks, Use, renewal};
+use crate::state::{Mark, Marks, Use, contracts, renewal};
 use crate::tokens::life::{self, Event, Refusal, Stage, renewed_end};
 use crate::tokens::{Contract, LoginCode, Record, Setup, Standing, State, Tokens, User};
 use std::time::Duration;
@@ -75,7 +75,9 @@ impl Operations {
     async fn do_enable(&self, contract: &str, service: &str, now: Moment) -> Result<Performed, Refuse> {
         let added =
             Contract { id: contract_id(contract)?, service: ServiceName::new(service), since: now.wall };
+        let (id, profile) = (added.id.clone(), added.service.clone());
         self.change(Change::AddContract(added)).await?;
+        self.wait_for_contract(&id, &profile, contracts::Known::Enabled).await;
         done(format!("contract {contract} is enabled for service {service}"), None)
     }
 
@@ -83,7 +85,8 @@ impl Operations {
         let id = contract_id(contract)?;
         let seen = self.registry().contract(&id, now.mono.plus(PATIENCE)).await?;
         let seen = seen.ok_or_else(|| Refuse::ContractUnknown(contract.to_owned()))?;
-        self.change(Change::RemoveContract { id, version: seen.version }).await?;
+        self.change(Change::RemoveContract { id: id.clone(), version: seen.version }).await?;
+        self.wait_for_contract(&id, &seen.value.service, contracts::Known::NotEnabled).await;
         done(format!("contract {contract} is disabled; its users are asked for no code any more"), None)
     }
 
@@ -467,13 +470,19 @@ impl Operations {
     /// Where memory does not follow (`poll`, `ask`), it gives up after a while: the change is made all the same.
     async fn wait_until(&self, user: EntryId, shows: impl Fn(&User) -> bool) {
         let bindings = &self.drive.pipeline().tables().bindings;
-        let begun = clock::now().mono;
-        while clock::now().mono.since(begun) < SEEN_WITHIN {
-            if bindings.user(user).is_none_or(|user| shows(&user)) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait(|| bindings.user(user).is_none_or(|user| shows(&user))).await;
+    }
+
+    async fn wait_for_contract(&self, id: &ContractId, service: &ServiceName, wanted: contracts::Known) {
+        let contracts = self.drive.pipeline().tables().bindings.contracts();
+        wait(|| contracts.look_up(Some(id), service, clock::now().mono) == wanted).await;
+    }
+}
+
+async fn wait(is_seen: impl Fn() -> bool) {
+    let begun = clock::now().mono;
+    while !is_seen() && clock::now().mono.since(begun) < SEEN_WITHIN {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
