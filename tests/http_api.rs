@@ -378,7 +378,7 @@ fn the_openapi_document_is_true() {
         .args(["run", &url, "--header", &format!("Authorization: Bearer {COUNTER}"), "--workers", "1"])
         .args([
             "--max-examples",
-            "25",
+            "10",
             "--phases",
             "examples,coverage,fuzzing",
             "--generation-database",

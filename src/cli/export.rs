@@ -45,7 +45,7 @@ pub fn run(arguments: &TokenExport) -> Result<Exit, Failure> {
                 packages.iter().for_each(|package| text.push_str(package));
                 after = next;
             }
-            other => return ended(other),
+            other => return ended(other, arguments.acting.json),
         }
         progress.at(written);
         if after.is_none() {

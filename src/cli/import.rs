@@ -42,7 +42,7 @@ pub fn run(arguments: &TokenImport) -> Result<Exit, Failure> {
             Told::Refused(Refused { why, .. }) => {
                 refused.push(format!("{}: token {}: {why}", token.place, token.serial));
             }
-            other => return ended(other),
+            other => return ended(other, arguments.acting.json),
         }
     }
     drop(progress);
@@ -63,7 +63,7 @@ pub fn run(arguments: &TokenImport) -> Result<Exit, Failure> {
                 drop(progress);
                 let rest = "import the rest with --good-only, which passes over those";
                 complain(&format!("{done} of {} tokens are in the inventory; {rest}", imported.len()));
-                return ended(other);
+                return ended(other, arguments.acting.json);
             }
         }
     }
@@ -135,7 +135,7 @@ fn known_serials(arguments: &TokenImport) -> Result<Option<BTreeSet<String>>, Fa
                 known.extend(tokens.into_iter().map(|token| token.serial));
                 after = next;
             }
-            other => return ended(other).map(|_| None),
+            other => return ended(other, arguments.acting.json).map(|_| None),
         }
         if after.is_none() {
             return Ok(Some(known));

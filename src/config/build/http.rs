@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 /// `[http]`.
@@ -106,7 +106,7 @@ impl Table<'_, '_> {
         }
     }
 
-    fn certificates(&mut self, name: &str, file: &PathBuf) -> Option<Vec<CertificateDer<'static>>> {
+    fn certificates(&mut self, name: &str, file: &Path) -> Option<Vec<CertificateDer<'static>>> {
         let key = self.at.name(name);
         let path = self.report.path(&key, file);
         let read = std::fs::read(&path)

@@ -60,7 +60,7 @@ fn refused(reason: &str, kind: Kind) -> Told {
 
 impl Served {
     async fn usual() -> Served {
-        Served::with(per_minute(PLENTY), per_minute(PLENTY), None, |question| usual(question)).await
+        Served::with(per_minute(PLENTY), per_minute(PLENTY), None, usual).await
     }
 
     async fn with(
