@@ -10,7 +10,7 @@ use crate::admin::protocol::{Ask, Exported, Mode, Password, Question, Told};
 use crate::formats::pskc::{self, Randomness, Seal, Under};
 use crate::secret::Secret;
 use data_encoding::BASE64;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -30,6 +30,8 @@ pub fn run(arguments: &TokenExport) -> Result<Exit, Failure> {
         return act(&arguments.acting, question(arguments, nothing(), nothing(), None));
     }
     let (header, seal) = begun(arguments)?;
+    // Before a single key leaves: a file that cannot be written must not cost an entry in the evidence.
+    let mut file = arguments.output.as_deref().map(NewFile::create).transpose()?;
     let (key, mac_key) = seal.keys();
     let mut text = header;
     let (mut written, mut after) = (0_usize, None);
@@ -54,10 +56,10 @@ pub fn run(arguments: &TokenExport) -> Result<Exit, Failure> {
     }
     drop(progress);
     text.push_str(pskc::close());
-    match &arguments.output {
+    match &mut file {
         Some(file) => {
-            write(file, &text)?;
-            print(&format!("{written} tokens are in {}\n", file.display()))?;
+            file.keep(&text)?;
+            print(&format!("{written} tokens are in {}\n", file.path.display()))?;
         }
         None => {
             print(&text)?;
@@ -96,13 +98,33 @@ fn begun(arguments: &TokenExport) -> Result<(String, Seal), Failure> {
     sealed.map_err(|problem| Failure::Usage(problem.to_string()))
 }
 
-/// A new file that nobody else may read. One that exists is not overwritten: it may be the only copy of its keys.
-fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .and_then(|mut open| open.write_all(text.as_bytes()).and_then(|()| open.sync_all()));
-    written.map_err(|error| Failure::Io(file.display().to_string(), error))
+/// A new file that nobody else may read; gone again unless it is kept.
+struct NewFile<'a> {
+    path: &'a Path,
+    open: Option<File>,
+}
+
+impl<'a> NewFile<'a> {
+    /// A file that exists is not overwritten: it may be the only copy of its keys.
+    fn create(path: &'a Path) -> Result<NewFile<'a>, Failure> {
+        let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let open = open.map_err(|error| Failure::Io(path.display().to_string(), error))?;
+        Ok(NewFile { path, open: Some(open) })
+    }
+
+    fn keep(&mut self, text: &str) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let written = open.write_all(text.as_bytes()).and_then(|()| open.sync_all());
+        written.map_err(|error| Failure::Io(self.path.display().to_string(), error))?;
+        self.open = None;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile<'_> {
+    fn drop(&mut self) {
+        if self.open.is_some() {
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
 }
