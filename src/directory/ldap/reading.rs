@@ -3,6 +3,7 @@
 use super::event::{Event, Events};
 use super::filter::{Filter, FilterProblem};
 use super::message::RawEntry;
+use super::packed::Phrases;
 use super::settings::Settings;
 use crate::directory::entry::{Dn, Entry};
 use crate::directory::layout::Assembly;
@@ -31,6 +32,8 @@ pub struct Reading {
     pub others: Filter,
     /// Nothing outside is believed.
     pub bases: Vec<Dn>,
+    /// What entries have in common.
+    pub phrases: Phrases,
 }
 
 impl Reading {
@@ -54,6 +57,7 @@ impl Reading {
         let policies = Filter::parse(layout.policies_filter())?;
         let others: Vec<Filter> = tokens.iter().chain(&parameters).chain([&policies]).cloned().collect();
         Ok(Reading {
+            phrases: Phrases::new(&settings.base, &attributes),
             attributes,
             names,
             users: settings.user_filter.for_everybody(),
