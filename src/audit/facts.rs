@@ -84,6 +84,8 @@ keys! {
     Locks = 16, "locks";
     /// From the arrival to the decision.
     Duration = 17, "duration_us";
+    /// How it was known that the password is right, if the directory was not asked.
+    Password = 18, "password";
 }
 
 /// Facts while they are written.

@@ -436,16 +436,33 @@ impl Pipeline {
                 case.first_step = first_step;
                 match password {
                     None => self.settle_right(case, case.at),
-                    Some(password) => Next::Ask(Question::Password(user, password)),
+                    Some(password) => self.ask_password(case, user, password),
                 }
             }
+        }
+    }
+
+    /// Whether it is the user's password is for the directory to say, unless it has just said so.
+    fn ask_password(&self, case: &mut Case, user: Arc<User>, password: Secret) -> Next {
+        let bindings = &self.tables.bindings;
+        case.proof = bindings.prove(user.id, password.expose(), case.at.mono);
+        case.proven = case.proof.as_ref().is_some_and(|proof| bindings.proofs().holds(proof, case.at.mono));
+        if case.proven {
+            self.settle_right(case, case.at)
+        } else {
+            Next::Ask(Question::Password(user, password))
         }
     }
 
     /// The directory has said what it thinks of the password: the claim becomes a mark.
     fn settle(&self, case: &mut Case, answer: PasswordAnswer, now: Moment) -> Next {
         let reason = match answer {
-            PasswordAnswer::Right => return self.settle_right(case, now),
+            PasswordAnswer::Right => {
+                if let Some(proof) = case.proof.take() {
+                    self.tables.bindings.proofs().keep(&proof, now.mono);
+                }
+                return self.settle_right(case, now);
+            }
             PasswordAnswer::Wrong => Reason::PasswordWrong,
             PasswordAnswer::Disabled => Reason::AccountDisabled,
             PasswordAnswer::Expired => Reason::AccountExpired,
