@@ -77,6 +77,8 @@ reasons! {
     CodeAccepted = "code-accepted", Accept, Nobody;
     /// The operation asks for no code and the password was right (or the gateway has checked it).
     CodeNotAsked = "code-not-asked", Accept, Nobody;
+    /// The user has no token yet, and the service takes the confirmation password instead (S-04, S-22).
+    PasswordInstead = "password-instead", Accept, Nobody;
 
     /// The first step is over: the code is asked for. Also sent as a decoy; the final reject tells the operator why.
     ChallengeSent = "challenge-sent", Challenge, Nobody;
@@ -189,6 +191,10 @@ reasons! {
     DirectoryTooLate = "directory-too-late", Drop, Ours;
     /// What is known of the directory is too old: a revoked token could be in it.
     DirectoryStale = "directory-stale", Drop, Ours;
+    /// It is not known whether the user's contract is enabled.
+    ContractsUnknown = "contracts-unknown", Drop, Ours;
+    /// The token's first correct code could not be written to the directory as its confirmation.
+    NotConfirmed = "not-confirmed", Drop, Ours;
     /// The mark could not be made durable.
     DiskFailed = "disk-failed", Drop, Ours;
     /// The clock cannot be trusted now.

@@ -84,8 +84,10 @@ keys! {
     Locks = 16, "locks";
     /// From the arrival to the decision.
     Duration = 17, "duration_us";
+    /// What the first correct code takes into service.
+    Confirms = 18, "confirms";
     /// How it was known that the password is right, if the directory was not asked.
-    Password = 18, "password";
+    Password = 19, "password";
 }
 
 /// Facts while they are written.

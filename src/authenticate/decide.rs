@@ -4,8 +4,8 @@ use crate::clock::Wall;
 use crate::lockout::Lockout;
 use crate::otp::{self, Drift, Finding, Layout, Moving, Step};
 use crate::outcome::Reason;
-use crate::policy::{PasswordCheck, Profile, Requirement, SecondStep, Undecided};
-use crate::tokens::{LoginCode, Past, TOKENS_MAX, Token, Tokens, User};
+use crate::policy::{PasswordCheck, Profile, Requirement, SecondStep, Undecided, WithoutToken};
+use crate::tokens::{LoginCode, Past, Standing, TOKENS_MAX, Token, Tokens, User};
 use arrayvec::ArrayVec;
 
 /// Everything that a judgement depends on.
@@ -16,6 +16,8 @@ pub struct Facts<'a> {
     pub requirement: Requirement,
     /// The user, as the directory knows them.
     pub user: &'a User,
+    /// Whether the user's contract is asked for codes at all.
+    pub contract: Contracted,
     /// What is held against the user.
     pub lockout: Lockout,
     /// What is remembered of each token, in the order of [`User::tokens`].
@@ -28,6 +30,15 @@ pub struct Facts<'a> {
     pub now: Wall,
     /// Whether a wrong code is looked for at other times of the day: costs some thousand HMACs.
     pub clock_hint: ClockHint,
+}
+
+/// Whether a user's contract is asked for codes (S-11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contracted {
+    /// It is.
+    Asked,
+    /// One-time passwords are not enabled for it.
+    NotAsked,
 }
 
 /// Which step of a login this is.
@@ -61,6 +72,8 @@ pub enum Decision<'a> {
     Reject(Refusal),
     /// Ask for the second step. The reason tells what a decoy would have been refused for.
     Challenge(Option<Refusal>),
+    /// The user has no token yet, and the whole field is the password that the directory shall check. Never empty.
+    PasswordInstead(&'a [u8]),
     /// Claim the codes; then, if there is a password, ask the directory for it; then settle.
     Verify {
         /// The codes that matched; empty where no code was asked for. The first one is named in the evidence.
@@ -115,6 +128,13 @@ pub fn decide<'a>(facts: &Facts<'a>) -> Decision<'a> {
     }
     match effective(facts.requirement, Some(facts.user), facts.profile) {
         Requirement::Never => password_only(facts),
+        Requirement::Optional if facts.contract == Contracted::NotAsked => password_only(facts),
+        Requirement::Required | Requirement::UserChoice if facts.contract == Contracted::NotAsked => {
+            match facts.profile.without_token {
+                WithoutToken::Refuse => password_only(facts),
+                WithoutToken::Password => password_instead(facts),
+            }
+        }
         Requirement::Optional => optional(facts),
         Requirement::Required | Requirement::UserChoice => required(facts),
     }
@@ -156,7 +176,10 @@ fn effective(requirement: Requirement, user: Option<&User>, profile: &Profile) -
 
 /// Refuses, or challenges where a refusal at this step would tell something.
 fn refuse<'a>(facts: &Facts<'a>, refusal: Refusal) -> Decision<'a> {
-    let requirement = effective(facts.requirement, Some(facts.user), facts.profile);
+    let requirement = match facts.contract {
+        Contracted::Asked => effective(facts.requirement, Some(facts.user), facts.profile),
+        Contracted::NotAsked => Requirement::Never,
+    };
     if would_challenge(facts.profile, requirement, facts.stage) {
         Decision::Challenge(Some(refusal))
     } else {
@@ -178,14 +201,18 @@ fn required<'a>(facts: &Facts<'a>) -> Decision<'a> {
             Err(refusal) => Decision::Challenge(Some(refusal)),
         };
     }
+    let instead = facts.profile.without_token == WithoutToken::Password && !has_token(facts.user);
     let live = match usable(facts) {
         Ok(live) => live,
+        Err(_) if instead => return password_instead(facts),
         Err(refusal) => return refuse(facts, refusal),
     };
     let tried = try_codes(facts, &live);
     match tried.result {
         Tried::Right { codes, password } => verify(facts, codes, password),
         Tried::Used => refuse(facts, Refusal::free(Reason::CodeUsed)),
+        // The token waits for its first code and may wait longer: this is the password.
+        Tried::Wrong | Tried::NoCode if instead => password_instead(facts),
         Tried::Wrong => refuse(facts, wrong_code(facts, tried.cut)),
         Tried::NoCode => match (facts.stage, facts.profile.second_step) {
             (Stage::First, SecondStep::WhenMissing) => Decision::Challenge(None),
@@ -206,6 +233,24 @@ fn optional<'a>(facts: &Facts<'a>) -> Decision<'a> {
         (_, PasswordCheck::Directory) => verify(facts, ArrayVec::new(), facts.field),
         (Tried::Wrong, PasswordCheck::GatewayChecked) => refuse(facts, wrong_code(facts, tried.cut)),
         (Tried::NoCode, PasswordCheck::GatewayChecked) => Decision::Accept(Reason::CodeNotAsked),
+    }
+}
+
+/// Whether the user has a token, usable or not. A suspended or expired one counts: whoever can stop a token must not win
+/// the way without one. One that was never confirmed, or that was ended, does not.
+fn has_token(user: &User) -> bool {
+    let ended = |token: &Token| matches!(token.standing, Standing::AwaitsConfirmation | Standing::Revoked);
+    match &user.tokens {
+        Tokens::These(tokens) => !tokens.iter().all(ended),
+        Tokens::TooMany(_) => true,
+    }
+}
+
+/// Without a token the whole field is the confirmation password.
+fn password_instead<'a>(facts: &Facts<'a>) -> Decision<'a> {
+    match facts.field {
+        [] => refuse(facts, Refusal::free(Reason::PasswordEmpty)),
+        field => Decision::PasswordInstead(field),
     }
 }
 

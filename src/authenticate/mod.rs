@@ -4,13 +4,15 @@
 //!  facts ──▶ decide ──┬─▶ Reject      the user is refused; a failure may count
 //!                     ├─▶ Challenge   the first of two steps is over (or a decoy that leads nowhere)
 //!                     ├─▶ Accept      nothing to claim and nobody to ask
+//!                     ├─▶ PasswordInstead   no token yet: the field is the confirmation password
 //!                     └─▶ Verify      these codes were right: claim them, then ask for the password, then settle
 //! ```
 
 mod decide;
 
 pub use decide::{
-    ClockHint, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger, would_challenge,
+    ClockHint, Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
+    would_challenge,
 };
 
 #[cfg(test)]

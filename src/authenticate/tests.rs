@@ -6,7 +6,7 @@ use crate::identity::{EntryId, ServiceName, TokenSerial};
 use crate::lockout::{Lock, Lockout};
 use crate::otp::{self, Algorithm, Digits, Moving, Parameters, Period, Step, Window};
 use crate::outcome::Reason;
-use crate::policy::{PasswordCheck, Profile, Requirement, SecondStep};
+use crate::policy::{PasswordCheck, Profile, Requirement, SecondStep, WithoutToken};
 use crate::secret::Secret;
 use crate::tokens::{
     Account, AccountStanding, FAILURES_DISABLE, LoginCode, Past, Role, Standing, Token, Tokens, User,
@@ -61,6 +61,7 @@ struct Case {
     profile: Profile,
     requirement: Requirement,
     user: User,
+    contract: Contracted,
     lockout: Lockout,
     pasts: Vec<Past>,
     first: Option<&'static str>,
@@ -73,6 +74,7 @@ impl Case {
             profile: Profile::new(ServiceName::new("test")),
             requirement: Requirement::Required,
             user: user(tokens),
+            contract: Contracted::Asked,
             lockout: Lockout::default(),
             pasts,
             first: None,
@@ -88,6 +90,7 @@ impl Case {
             profile: &self.profile,
             requirement: self.requirement,
             user: &self.user,
+            contract: self.contract,
             lockout: self.lockout,
             pasts: &self.pasts,
             field: field.as_bytes(),
@@ -110,6 +113,7 @@ impl Case {
         match decide(&self.facts(field)) {
             Decision::Accept(reason) => format!("accept {}", reason.text()),
             Decision::Reject(refusal) => format!("reject {}", words(&refusal)),
+            Decision::PasswordInstead(password) => format!("instead {}", String::from_utf8_lossy(password)),
             Decision::Challenge(None) => "challenge".into(),
             Decision::Challenge(Some(refusal)) => format!("challenge {}", words(&refusal)),
             Decision::Verify { codes, password } => {
@@ -339,4 +343,75 @@ fn otp_14_only_ascii_digits_are_a_code() {
     for field in [format!("pw{wide}"), format!("pw{code} "), format!("pw+{}", &code[1..])] {
         assert!(case.decide(&field).starts_with("reject code-"), "{field}");
     }
+}
+
+#[test]
+fn s_11_users_of_a_contract_that_is_not_enabled_are_not_asked() {
+    let mut case = Case::one();
+    case.contract = Contracted::NotAsked;
+    for requirement in [Requirement::Required, Requirement::Optional, Requirement::UserChoice] {
+        case.requirement = requirement;
+        case.profile.password = PasswordCheck::Directory;
+        assert_eq!(case.decide("password"), "verify [] password");
+        case.profile.password = PasswordCheck::GatewayChecked;
+        assert_eq!(case.decide(""), "accept code-not-asked");
+    }
+    // Where the code takes the place of the confirmation password, that one is asked for.
+    case.requirement = Requirement::Required;
+    case.profile.without_token = WithoutToken::Password;
+    assert_eq!(case.decide("confirmation"), "instead confirmation");
+    case.lockout = Lockout { failures: 5, lock: Lock::UntilReleased };
+    assert_eq!(case.decide("confirmation"), "reject locked");
+}
+
+#[test]
+fn s_04_s_22_without_a_token_the_field_is_the_confirmation_password() {
+    let standing = |standing| {
+        let mut case = Case::new(vec![Token { standing, ..token(1, KEY, Digits::SIX) }]);
+        case.profile.password = PasswordCheck::GatewayChecked;
+        case.profile.layout = otp::Layout::Code;
+        case.profile.without_token = WithoutToken::Password;
+        case
+    };
+    let mut none = standing(Standing::Active);
+    (none.user.tokens, none.pasts) = (Tokens::These(Vec::new()), Vec::new());
+    assert_eq!(none.decide("confirmation"), "instead confirmation");
+    assert_eq!(none.decide(""), "reject password-empty");
+    none.profile.without_token = WithoutToken::Refuse;
+    assert_eq!(none.decide("confirmation"), "reject no-token");
+    assert_eq!(standing(Standing::Revoked).decide("confirmation"), "instead confirmation");
+
+    // A token that waits for its first code takes that; until then the password goes on.
+    let waiting = standing(Standing::AwaitsConfirmation);
+    assert_eq!(waiting.decide(&waiting.code(0, 0)), "verify [0] -");
+    assert_eq!(waiting.decide("confirmation"), "instead confirmation");
+    assert_eq!(waiting.decide("000000"), "instead 000000");
+
+    // Whoever has a token, in whatever state, has no way around it.
+    let active = standing(Standing::Active);
+    assert_eq!(active.decide(&active.code(0, 0)), "verify [0] -");
+    assert!(active.decide("confirmation").starts_with("reject"));
+    assert_eq!(standing(Standing::Suspended).decide("confirmation"), "reject token-suspended");
+    let mut expired = standing(Standing::Active);
+    if let Tokens::These(tokens) = &mut expired.user.tokens {
+        tokens[0].ends = Some(NOW);
+    }
+    assert_eq!(expired.decide("confirmation"), "reject token-expired");
+    let mut worn = standing(Standing::Active);
+    worn.pasts[0].failures = FAILURES_DISABLE;
+    assert_eq!(worn.decide("confirmation"), "reject token-disabled");
+}
+
+#[test]
+fn otp_34_s_15_a_token_that_waits_for_its_first_code_is_judged_like_any_other() {
+    let mut case = Case::one();
+    if let Tokens::These(tokens) = &mut case.user.tokens {
+        tokens[0].standing = Standing::AwaitsConfirmation;
+    }
+    assert_eq!(case.decide(&format!("password{}", case.code(0, 0))), "verify [0] password");
+    assert_eq!(case.decide("password000000"), "reject code-wrong!");
+    if let Tokens::These(tokens) = &mut case.user.tokens {
+        tokens[0].ends = Some(NOW);
+    }
+    assert_eq!(case.decide("password000000"), "reject token-expired");
 }

@@ -11,7 +11,7 @@ use crate::outcome::Reason;
 use crate::pipeline::Outgoing;
 use crate::pipeline::drive::Drive;
 use crate::store;
-use crate::tokens::{Defect, Tokens};
+use crate::tokens::{Defect, Standing, Tokens};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -110,11 +110,16 @@ fn set_tables(metrics: &Metrics, drive: &Drive, hold: &Weak<Hold<Outgoing>>) {
 fn set_tokens(metrics: &Metrics, drive: &Drive, now: clock::Moment) {
     let tables = drive.pipeline().tables();
     let (mut active, mut locked, mut suspended, mut expired, mut unusable) = (0, 0, 0, 0, 0);
+    let mut set_up = 0;
     // Walks everybody and stops at nobody.
     let _: Option<()> = tables.bindings.find(|user| {
         let Tokens::These(tokens) = &user.tokens else { return None };
         let user_locked = tables.durable.users.lockout(user.id, now.wall).is_locked(now.wall);
         for token in tokens {
+            if token.standing == Standing::AwaitsConfirmation {
+                set_up += 1;
+                continue;
+            }
             match token.refusal(now.wall) {
                 None if user_locked => locked += 1,
                 None => active += 1,
@@ -127,6 +132,7 @@ fn set_tokens(metrics: &Metrics, drive: &Drive, now: clock::Moment) {
     });
     let set = |state, count: usize| metrics.tokens.at(state).set(whole(count));
     set(TokenState::Active, active);
+    set(TokenState::SetUp, set_up);
     set(TokenState::Locked, locked);
     set(TokenState::Suspended, suspended);
     set(TokenState::Expired, expired);
@@ -165,6 +171,7 @@ pub fn directory_events(metrics: &Arc<Metrics>) -> Events {
                 Operation::Bind => DirectoryOperation::Bind,
                 Operation::Search | Operation::Probe => DirectoryOperation::Search,
                 Operation::Load => DirectoryOperation::Sync,
+                Operation::Write => DirectoryOperation::Modify,
             };
             metrics.directory_duration.at(operation).observe(took.as_secs_f64());
             if ended != Ended::Answered {

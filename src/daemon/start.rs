@@ -3,7 +3,9 @@
 use super::systemd::{HandedError, HandedSocket};
 use super::workers::Workers;
 use super::{gauges, systemd};
-use crate::admin::{operations::Operations, socket};
+use crate::admin::operations::{Ground, Operations, Rules};
+use crate::admin::refusal::Refuse;
+use crate::admin::socket;
 use crate::audit::{self, Audit};
 use crate::clock::{self, Moment};
 use crate::config;
@@ -18,6 +20,7 @@ use crate::mail::{self, Letters};
 use crate::metrics::Metrics;
 use crate::pipeline::drive::{self, Drive, Exit, Release};
 use crate::pipeline::{self, Outgoing, Pipeline, Tables};
+use crate::policy::Profile;
 use crate::secret::Secret;
 use crate::state::{
     Admission, Bindings, Challenges, Duplicates, Durable, Passing, Proofs, Scope, Sources, TimeGuard,
@@ -48,6 +51,7 @@ pub struct Running {
     pub(super) hold: Arc<Hold<Outgoing>>,
     pub(super) http_stop: Option<oneshot::Sender<()>>,
     pub(super) admin_socket: PathBuf,
+    pub(super) operations: Arc<Operations>,
 }
 
 impl Running {
@@ -98,6 +102,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The requests that wait for a second person cannot be kept.
+    #[error("the state directory cannot be used: {0}")]
+    Requests(Refuse),
     /// The audit file cannot be used.
     #[error("the audit file cannot be used: {0}")]
     Audit(#[from] audit::Error),
@@ -158,6 +165,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let (audit, audited) = Audit::open(&settings.audit)?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
+    let state_folder = settings.state.directory.clone();
     let exit = Exit { hold: Arc::clone(&hold), outbound, metrics: Arc::clone(&metrics) };
     let mut release = Release::new(Arc::clone(&audit), exit.clone());
     let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
@@ -214,13 +222,23 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     });
     runtime.spawn(http::serve(http_listener, routes, async { drop(stopped.await) }));
 
+    let rules = admin_rules(&settings.admin, &settings.profiles);
     let admin_socket = settings.admin.socket;
-    let operations = Operations::new(Arc::clone(&drive), Arc::clone(&not_ready));
+    let operations = Operations::new(Ground {
+        drive: Arc::clone(&drive),
+        rules,
+        state: state_folder,
+        letters: Arc::clone(&letters),
+        audit_file: settings.audit.file,
+        not_ready: Arc::clone(&not_ready),
+    })
+    .map_err(StartError::Requests)?;
     let listener = {
         let _inside = runtime.enter();
-        socket::bind(&admin_socket).map_err(|error| StartError::Admin(admin_socket.clone(), error))?
+        socket::bind(&admin_socket, settings.admin.group.as_deref())
+            .map_err(|error| StartError::Admin(admin_socket.clone(), error))?
     };
-    runtime.spawn(socket::serve(listener, operations));
+    runtime.spawn(socket::serve(listener, Arc::clone(&operations)));
 
     Ok(Running {
         radius,
@@ -234,7 +252,18 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         hold,
         http_stop: Some(http_stop),
         admin_socket,
+        operations,
     })
+}
+
+/// What configuration says about acts.
+pub(super) fn admin_rules(admin: &config::Admin, profiles: &[Arc<Profile>]) -> Rules {
+    Rules {
+        authority: admin.authority.clone(),
+        operators: admin.operators.clone(),
+        profiles: profiles.to_vec(),
+        request_lifetime: admin.request_lifetime,
+    }
 }
 
 /// One directory as the judgement and as acts see it.

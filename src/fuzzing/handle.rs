@@ -2,6 +2,7 @@
 
 use super::{Input, secrets};
 use crate::clock::{Moment, Mono};
+use crate::directory::registry::Confirmed;
 use crate::directory::{Found, PasswordAnswer, Unavailable};
 use crate::identity::{ClientName, EntryId, ServiceName, TokenSerial};
 use crate::listen::{Arrival, ReturnAddress, SocketNumber};
@@ -199,6 +200,9 @@ impl Play {
                     _ => Found::Nobody,
                 }))
             }
+            // None of these users' tokens waits for its first code.
+            (Question::Confirm(..), Some(unavailable)) => Answer::Confirmed(Err(unavailable.into())),
+            (Question::Confirm(..), None) => Answer::Confirmed(Ok(Confirmed::Yes)),
             (Question::Password(_, password), nobody) => {
                 assert!(!password.is_empty(), "an empty password reaches no directory");
                 Answer::Password(match nobody {

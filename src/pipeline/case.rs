@@ -48,6 +48,10 @@ pub struct Case {
     pub(super) proof: Option<Proof>,
     /// Whether it need not be asked.
     pub(super) proven: bool,
+    /// Whether the directory was asked to take the token into service, because this is its first correct code.
+    pub(super) confirmed: bool,
+    /// Whether the password stands in the place of a code.
+    pub(super) instead: bool,
     pub(super) clock_off: Option<i64>,
     pub(super) decoy: Option<Reason>,
     pub(super) locks: bool,
@@ -129,6 +133,8 @@ impl Case {
             matched: None,
             proof: None,
             proven: false,
+            confirmed: false,
+            instead: false,
             clock_off: None,
             decoy: None,
             locks: false,

@@ -13,7 +13,7 @@ use super::{Answer, Case, Outgoing, Pipeline, Question, Step, evidence};
 use crate::audit::Audit;
 use crate::clock::{self, Moment, Mono};
 use crate::directory::Directory;
-use crate::directory::registry::Registry;
+use crate::directory::registry::{self, NotChanged, Registry};
 use crate::listen::{Arrival, Hold, Outbound, Refused};
 use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
@@ -206,6 +206,15 @@ impl Drive {
             Question::Find(name) => Answer::Found(self.directory.find(&name, deadline).await),
             Question::Password(user, password) => {
                 Answer::Password(self.directory.check_password(&user, password, deadline).await)
+            }
+            Question::Confirm(user, serial) => {
+                let now = clock::now().wall;
+                let confirmed = registry::confirm(&*self.registry, &user, &serial, now, deadline).await;
+                if let Err(why @ (NotChanged::Refused(_) | NotChanged::NoSealKey)) = &confirmed {
+                    // One line for each first code: nobody but the owner of a new token gets here.
+                    tracing::error!(event = "confirmation-failed", token = %serial, %why);
+                }
+                Answer::Confirmed(confirmed)
             }
         };
         let mut decided = Decided::default();

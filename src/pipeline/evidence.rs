@@ -51,6 +51,10 @@ pub(super) fn write(out: &mut Vec<u8>, case: &Case, reason: Reason) {
     if let Some((token, matched)) = case.matched() {
         facts.text(Key::Token, token.serial.as_str()).signed(Key::StepOffset, i64::from(matched.offset));
     }
+    if case.confirmed {
+        // The first correct code, and what became of it is in `outcome` (S-15).
+        facts.text(Key::Confirms, "token");
+    }
     if let Some(decoy) = case.decoy {
         facts.text(Key::WouldBe, decoy.text());
     }

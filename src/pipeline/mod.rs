@@ -16,38 +16,44 @@
 //!
 //! [`drive`] is the other half: it carries out what a step says, with the journal, the sockets and the directory.
 
+mod budget;
 mod case;
 pub mod drive;
 pub mod evidence;
 mod notices;
+mod settings;
 
+use budget::Hints;
 pub use case::{Case, Outgoing};
 use case::{Ending, Held, Say};
+pub use settings::{CLIENTS_MAX, Served, Settings, SettingsError};
 
 use crate::authenticate::{
-    ClockHint, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
+    Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
 };
 use crate::clock::Moment;
+use crate::directory::registry::{Confirmed, NotChanged};
 use crate::directory::{Found, PasswordAnswer, Unavailable};
-use crate::identity::{RequestId, UserName};
+use crate::identity::{RequestId, TokenSerial, UserName};
 use crate::listen::{Arrival, ReturnAddress};
 use crate::lockout::{Failure, Rules};
 use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
 use crate::otp::Moving;
 use crate::outcome::{Reason, Verdict};
-use crate::policy::{Client, Clients, PasswordCheck, WrongPassword};
+use crate::policy::{Client, ContractRule, PasswordCheck, Profile, WrongPassword};
 use crate::radius::{
     Credential, Demand, Kind, Packet, PacketOctets, Pinned, ReplyContent, ReplyTo, Request, Signature,
     WhichSecret,
 };
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
+use crate::state::contracts;
 use crate::state::{
     Admission, Bindings, Challenge, Claimed, Counted, Durable, Guess, Known, Look, Mark, Passing, Seen,
     TimeGuard, TokenMark, Use, admission, duplicates, renewal,
 };
 use crate::store::Entries;
-use crate::tokens::{TOKENS_MAX, Token, Tokens, User};
+use crate::tokens::{Standing, TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 use notices::Notices;
@@ -70,70 +76,9 @@ pub struct Pipeline {
     directory_answers: AtomicBool,
 }
 
-/// What configuration decides, replaced as a whole by a reload.
-pub struct Settings {
-    /// Who may ask, under which service profile.
-    pub clients: Clients,
-    /// More attributes than this make a packet suspicious (200).
-    pub attributes_max: usize,
-    /// What goes on for each client over reloads, by its number in `clients`.
-    served: Vec<Arc<Served>>,
-}
-
-/// What stays with a client of one name over all reloads.
-pub struct Served {
-    /// Its share of every bounded table.
-    pub slot: u16,
-    /// Its counters.
-    pub counters: ClientMetrics,
-}
-
-/// How many clients there may be in the life of one process: every bounded table has a share for each.
-pub const CLIENTS_MAX: u16 = 1024;
-
 /// Failures of one end-user address within a minute after which it is refused without counting against the users it
 /// names: more than any one person mistypes.
 pub const SOURCE_FAILURES_MAX: u32 = 20;
-
-impl Settings {
-    /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
-    ///
-    /// # Errors
-    /// [`SettingsError::TooManyClients`], or those of [`Metrics::client`], which has none in practice.
-    pub fn new(
-        clients: Clients,
-        attributes_max: usize,
-        metrics: &Metrics,
-        before: Option<&Settings>,
-    ) -> Result<Settings, SettingsError> {
-        let known = before.map(|before| before.served.as_slice()).unwrap_or_default();
-        let mut next = known.iter().map(|served| served.slot.saturating_add(1)).max().unwrap_or(0);
-        let mut served = Vec::new();
-        for client in clients.iter() {
-            if let Some(same) = known.iter().find(|served| *served.counters.name() == client.name) {
-                served.push(Arc::clone(same));
-                continue;
-            }
-            if next >= CLIENTS_MAX {
-                return Err(SettingsError::TooManyClients);
-            }
-            served.push(Arc::new(Served { slot: next, counters: metrics.client(&client.name)? }));
-            next = next.saturating_add(1);
-        }
-        Ok(Settings { clients, attributes_max, served })
-    }
-}
-
-/// Why settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// More than [`CLIENTS_MAX`] names since the process started.
-    #[error("more than 1024 different clients since the start; restart the daemon")]
-    TooManyClients,
-    /// Our own counters contradict each other.
-    #[error("the metrics cannot be set up: {0}")]
-    Metrics(#[from] prometheus::Error),
-}
 
 /// The memory that the pipeline works on.
 pub struct Tables {
@@ -181,6 +126,8 @@ pub enum Question {
     Find(Box<UserName>),
     /// Is this the user's password? Never empty.
     Password(Arc<User>, Secret),
+    /// Take the user's token, whose first correct code this was, into service (S-15).
+    Confirm(Arc<User>, TokenSerial),
 }
 
 /// What the directory said.
@@ -189,6 +136,8 @@ pub enum Answer {
     Found(Result<Found, Unavailable>),
     /// To [`Question::Password`].
     Password(Result<PasswordAnswer, Unavailable>),
+    /// To [`Question::Confirm`].
+    Confirmed(Result<Confirmed, NotChanged>),
 }
 
 impl Pipeline {
@@ -215,6 +164,11 @@ impl Pipeline {
     /// The settings in force.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// The number of the next request or act: unique within a state directory.
+    pub fn next_request(&self) -> RequestId {
+        RequestId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Everything that is counted.
@@ -257,6 +211,15 @@ impl Pipeline {
                 self.judge(&mut case, known)
             }
             Answer::Password(Ok(answer)) => self.settle(&mut case, answer, now),
+            Answer::Confirmed(Ok(Confirmed::Yes)) => self.settle_right(&mut case, now),
+            // It was ended or suspended in this moment: the code was right, and it is used up.
+            Answer::Confirmed(Ok(Confirmed::NotAwaited)) => {
+                self.refuse_claimed(&mut case, &Refusal::free(Reason::NoToken))
+            }
+            Answer::Confirmed(Err(NotChanged::Unavailable(Unavailable::TooLate))) => {
+                Next::GiveUp(Reason::DirectoryTooLate)
+            }
+            Answer::Confirmed(Err(_)) => Next::GiveUp(Reason::NotConfirmed),
             Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => {
                 Next::GiveUp(match unavailable {
                     Unavailable::Unreachable => Reason::DirectoryUnreachable,
@@ -298,7 +261,7 @@ impl Pipeline {
             admission::Refused::Full => Reason::Overload,
         })?;
 
-        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let id = self.next_request();
         let key = duplicates::Key {
             peer: arrival.from.peer,
             socket: arrival.from.socket.0,
@@ -399,12 +362,18 @@ impl Pipeline {
         let first_step = case.first_step.take();
         // The answer to a challenge is a guess of a code, whatever it looks like (CHL-08).
         case.guessed_code = first_step.is_some();
+        let Some(contract) = self.contracted(&user, &case.client.profile, case.at) else {
+            case.field = Some(field);
+            case.first_step = first_step;
+            return Next::GiveUp(Reason::ContractsUnknown);
+        };
         let pasts: ArrayVec<_, TOKENS_MAX> =
             tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {
             profile: &case.client.profile,
             requirement: case.requirement,
             user: &user,
+            contract,
             lockout: self.tables.durable.users.lockout(user.id, case.at.wall),
             pasts: &pasts,
             field: field.expose(),
@@ -423,6 +392,15 @@ impl Pipeline {
                 case.field = Some(field);
                 self.challenge(case, refusal)
             }
+            Decision::PasswordInstead(octets) => {
+                let password = match case.client.encoding.read(octets) {
+                    Ok(password) => password,
+                    Err(unreadable) => return self.reject(case, &Refusal::free(unreadable.into())),
+                };
+                case.instead = true;
+                case.field = Some(field);
+                Next::Ask(Question::Password(user, password))
+            }
             Decision::Verify { codes, password } => {
                 let password = match password.map(|octets| case.client.encoding.read(octets)) {
                     None => None,
@@ -435,7 +413,7 @@ impl Pipeline {
                 case.field = Some(field);
                 case.first_step = first_step;
                 match password {
-                    None => self.settle_right(case, case.at),
+                    None => self.proven(case, case.at),
                     Some(password) => self.ask_password(case, user, password),
                 }
             }
@@ -447,10 +425,9 @@ impl Pipeline {
         let bindings = &self.tables.bindings;
         case.proof = bindings.prove(user.id, password.expose(), case.at.mono);
         case.proven = case.proof.as_ref().is_some_and(|proof| bindings.proofs().holds(proof, case.at.mono));
-        if case.proven {
-            self.settle_right(case, case.at)
-        } else {
-            Next::Ask(Question::Password(user, password))
+        match case.proven {
+            true => self.proven(case, case.at),
+            false => Next::Ask(Question::Password(user, password)),
         }
     }
 
@@ -461,7 +438,7 @@ impl Pipeline {
                 if let Some(proof) = case.proof.take() {
                     self.tables.bindings.proofs().keep(&proof, now.mono);
                 }
-                return self.settle_right(case, now);
+                return self.proven(case, now);
             }
             PasswordAnswer::Wrong => Reason::PasswordWrong,
             PasswordAnswer::Disabled => Reason::AccountDisabled,
@@ -476,6 +453,32 @@ impl Pipeline {
         };
         case.guessed_code = !case.claims.is_empty();
         self.refuse_claimed(case, &Refusal { counts, ..Refusal::free(reason) })
+    }
+
+    /// Everything that was asked for is right. The first code of a token is written to the directory before anything
+    /// leaves; whoever is locked meanwhile confirms nothing.
+    fn proven(&self, case: &mut Case, now: Moment) -> Next {
+        let locked = |user: &User| self.tables.durable.users.lockout(user.id, now.wall).is_locked(now.wall);
+        match case.user.clone().map(|user| (first_code_of(&user, &case.claims), user)) {
+            Some((Some(serial), user)) if !locked(&user) => {
+                case.confirmed = true;
+                Next::Ask(Question::Confirm(user, serial))
+            }
+            _ => self.settle_right(case, now),
+        }
+    }
+
+    /// Whether the user's contract is asked for codes under this service; `None` if nobody can say.
+    fn contracted(&self, user: &User, profile: &Profile, now: Moment) -> Option<Contracted> {
+        if profile.contracts == ContractRule::Ignore {
+            return Some(Contracted::Asked);
+        }
+        let contracts = self.tables.bindings.contracts();
+        match contracts.look_up(user.contract.as_ref(), &profile.name, now.mono) {
+            contracts::Known::Enabled => Some(Contracted::Asked),
+            contracts::Known::NotEnabled => Some(Contracted::NotAsked),
+            contracts::Known::Unknown => None,
+        }
     }
 
     /// A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
@@ -524,7 +527,12 @@ impl Pipeline {
         if asked_for_code && taken == 0 {
             return self.reject(case, &Refusal::free(Reason::CodeUsed));
         }
-        self.accept(case, if asked_for_code { Reason::CodeAccepted } else { Reason::CodeNotAsked })
+        let reason = match (asked_for_code, case.instead) {
+            (true, _) => Reason::CodeAccepted,
+            (false, true) => Reason::PasswordInstead,
+            (false, false) => Reason::CodeNotAsked,
+        };
+        self.accept(case, reason)
     }
 
     /// A wrong code counts against every token it could have been; a right one clears what that has left on the others.
@@ -710,7 +718,7 @@ impl Pipeline {
             && directory
             && self.tables.bindings.is_fresh(arrival.at.mono)
             && !self.tables.time_guard.is_guarded();
-        if !ready || !self.hints.status.take(STATUS_SERVER_PER_SECOND, arrival.at) {
+        if !ready || !self.hints.answers_status(arrival.at) {
             return Err(Reason::StatusServerSilent);
         }
         counters.status_server.inc();
@@ -734,6 +742,15 @@ fn stage(first_step: Option<&(StateValue, PasswordField)>) -> Stage<'_> {
     }
 }
 
+/// The token that goes into service with these codes: the first one, if none of them is of a token that is.
+fn first_code_of(user: &User, claims: &[Use]) -> Option<TokenSerial> {
+    let claimed = |token: &&Token| claims.iter().any(|used| used.token == token.id);
+    let mut claimed = tokens_of(user).iter().filter(claimed);
+    let first = claimed.next().filter(|token| token.standing == Standing::AwaitsConfirmation)?;
+    let all_wait = claimed.all(|token| token.standing == Standing::AwaitsConfirmation);
+    all_wait.then(|| first.serial.clone())
+}
+
 fn tokens_of(user: &User) -> &[Token] {
     match &user.tokens {
         Tokens::These(tokens) => tokens,
@@ -745,41 +762,5 @@ fn secret_used(which: WhichSecret) -> SecretUsed {
     match which {
         WhichSecret::Current => SecretUsed::Current,
         WhichSecret::Next => SecretUsed::Next,
-    }
-}
-
-/// Budgets for what is useful but not worth much work: two counters per second of monotonic time.
-#[derive(Default)]
-struct Hints {
-    clock: Budget,
-    status: Budget,
-}
-
-/// The most searches for another time per second: 250 µs each, so at most 5 % of one core.
-const CLOCK_HINTS_PER_SECOND: u64 = 200;
-
-/// The most Status-Server answers per second, over all clients; a gateway sends one in a few seconds.
-const STATUS_SERVER_PER_SECOND: u64 = 1000;
-
-#[derive(Default)]
-struct Budget {
-    second: AtomicU64,
-    spent: AtomicU64,
-}
-
-impl Hints {
-    fn clock_hint(&self, now: Moment) -> ClockHint {
-        if self.clock.take(CLOCK_HINTS_PER_SECOND, now) { ClockHint::Look } else { ClockHint::Skip }
-    }
-}
-
-impl Budget {
-    fn take(&self, per_second: u64, now: Moment) -> bool {
-        let second = now.mono.nanos() / 1_000_000_000;
-        // Two threads that cross a second at once may each start the count: the bound is then off by a few.
-        if self.second.swap(second, Ordering::Relaxed) != second {
-            self.spent.store(0, Ordering::Relaxed);
-        }
-        self.spent.fetch_add(1, Ordering::Relaxed) < per_second
     }
 }

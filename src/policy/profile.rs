@@ -1,5 +1,6 @@
 //! A service profile: everything that one service of the bank asks of its users.
 
+use super::authority::Exceptions;
 use super::letter::SetupLetter;
 use super::life::TokenLife;
 use super::operation::{Operation, Otherwise, Requirement};
@@ -25,6 +26,10 @@ pub struct Profile {
     pub max_failures: MaxFailures,
     /// How long a lock holds.
     pub lock: LockLength,
+    /// Whether only users of enabled contracts are asked for codes.
+    pub contracts: ContractRule,
+    /// What a user without a token may do where a code is needed.
+    pub without_token: WithoutToken,
     /// The earliest a reject leaves, counted from reception; jitter comes on top.
     pub reject_delay: RejectDelay,
     /// What a right code with a wrong password costs beside the code.
@@ -39,6 +44,8 @@ pub struct Profile {
     pub otherwise: Otherwise,
     /// How tokens come and go.
     pub life: TokenLife,
+    /// Who may do what, where that is not as everywhere.
+    pub may: Exceptions,
     /// What the letter about an issued token says.
     pub letter: SetupLetter,
 }
@@ -54,6 +61,8 @@ impl Profile {
             second_step: SecondStep::Never,
             max_failures: MaxFailures::DEFAULT,
             lock: LockLength::UNTIL_RELEASED,
+            contracts: ContractRule::Ignore,
+            without_token: WithoutToken::Refuse,
             reject_delay: RejectDelay::DEFAULT,
             wrong_password: WrongPassword::CountsAndBurns,
             challenge_lifetime: ChallengeLifetime::DEFAULT,
@@ -61,6 +70,7 @@ impl Profile {
             operations: Vec::new(),
             otherwise: Otherwise::default(),
             life: TokenLife::default(),
+            may: Exceptions::default(),
             letter: SetupLetter::default(),
         }
     }
@@ -94,6 +104,9 @@ impl Profile {
         if nowhere && self.password == PasswordCheck::Directory {
             found.push(Contradiction::NoPlaceForPassword);
         }
+        if self.without_token == WithoutToken::Password && self.second_step != SecondStep::Never {
+            found.push(Contradiction::PasswordInsteadOfSecondStep);
+        }
         let fits_all = self.operations.iter().position(|operation| operation.conditions.is_empty());
         let after = fits_all.map_or(self.operations.len(), |at| at.saturating_add(1));
         let unreachable = self.operations.iter().skip(after);
@@ -121,6 +134,24 @@ pub enum SecondStep {
     WhenMissing,
     /// The first field is the password alone; the code is always asked for.
     Always,
+}
+
+/// Whose contracts are asked for codes (S-11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContractRule {
+    /// Everybody's: contracts are not looked at.
+    Ignore,
+    /// Those that one-time passwords are enabled for under this service.
+    Enable,
+}
+
+/// What a user without a token may do where a code is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutToken {
+    /// Nothing (S-10).
+    Refuse,
+    /// The field is the confirmation password, checked by the directory (S-04, S-22).
+    Password,
 }
 
 /// What a right code with a wrong password costs. The code itself is used up in any case (OTP-16).
@@ -303,6 +334,12 @@ pub enum Contradiction {
          second-step = \"always\" or another layout"
     )]
     NoPlaceForPassword,
+    /// A user without a token has no second step.
+    #[error(
+        "without-token = \"password\" reads the password from the field that else holds the code; it needs \
+         second-step = \"never\""
+    )]
+    PasswordInsteadOfSecondStep,
     /// An operation after one that fits everything.
     #[error(
         "operation {0} is never reached: one before it has no conditions and fits every request; put that one last"

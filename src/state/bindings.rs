@@ -4,6 +4,7 @@
 //! not exist, and a table that has not been confirmed for too long answers nobody, because a revoked token could still
 //! be in it. A *cache* (`ask`) holds whom somebody asked for lately: a name that is not in it has to be searched for.
 
+use super::contracts::{Contracts, folded};
 use super::proofs::{Proof, Proofs};
 use crate::clock::Mono;
 use crate::identity::{EntryId, UserName};
@@ -19,6 +20,7 @@ use std::time::Duration;
 /// Users by name. Shared by the directory's tasks, which write, and the workers, which read.
 pub struct Bindings {
     scope: Scope,
+    contracts: Contracts,
     hashers: [RandomState; 2],
     names: DashMap<NameKey, Named, RandomState>,
     users: DashMap<EntryId, Held, RandomState>,
@@ -84,6 +86,7 @@ impl Bindings {
     pub fn new(scope: Scope) -> Bindings {
         Bindings {
             scope,
+            contracts: Contracts::new(scope),
             hashers: [RandomState::new(), RandomState::new()],
             names: super::large(),
             users: super::large(),
@@ -126,6 +129,11 @@ impl Bindings {
             (Known::One(user), Scope::Cache { .. }) if !self.is_current(user.id, now) => Known::Ask,
             _ => found,
         }
+    }
+
+    /// Which contracts are enabled.
+    pub fn contracts(&self) -> &Contracts {
+        &self.contracts
     }
 
     /// The user of this entry, if held.
@@ -275,17 +283,10 @@ impl Bindings {
     fn key(&self, name: &str) -> NameKey {
         let [first, second] = &self.hashers;
         let of = |folded: &[u8]| NameKey(first.hash_one(folded), second.hash_one(folded));
-        if let Some(folded) = fold_plain(name) {
-            return of(&folded);
+        match fold_plain(name) {
+            Some(folded) => of(&folded),
+            None => of(folded(name).as_bytes()),
         }
-        let mut folded = String::with_capacity(name.len());
-        for word in name.split_whitespace() {
-            if !folded.is_empty() {
-                folded.push(' ');
-            }
-            folded.extend(word.chars().flat_map(char::to_lowercase));
-        }
-        of(folded.as_bytes())
     }
 }
 

@@ -8,6 +8,7 @@ pub mod users;
 
 // What the directory says.
 pub mod bindings;
+pub mod contracts;
 
 // What ends with the process.
 pub mod admission;
@@ -20,6 +21,7 @@ pub mod time_guard;
 pub use admission::{Admission, Place};
 pub use bindings::{Bindings, Known, Scope};
 pub use challenges::{Challenge, Challenges};
+pub use contracts::Contracts;
 pub use duplicates::{Duplicates, Seen};
 pub use marks::{Mark, Marks, TokenMark, UserMark};
 pub use pins::Pins;

@@ -122,8 +122,7 @@ impl Token {
     /// Why the token may not be used at `now`, if so.
     pub fn refusal(&self, now: Wall) -> Option<Reason> {
         match self.standing {
-            Standing::Active => {}
-            Standing::AwaitsConfirmation => return Some(Reason::NoToken),
+            Standing::Active | Standing::AwaitsConfirmation => {}
             Standing::Suspended => return Some(Reason::TokenSuspended),
             Standing::Revoked => return Some(Reason::TokenRevoked),
             Standing::Unusable(_) => return Some(Reason::TokenUnusable),

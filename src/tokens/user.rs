@@ -56,3 +56,13 @@ pub enum LoginCode {
     /// Login asks for none.
     NotRequired,
 }
+
+impl LoginCode {
+    /// The word in the directory.
+    pub const fn text(self) -> &'static str {
+        match self {
+            LoginCode::Required => "required",
+            LoginCode::NotRequired => "not-required",
+        }
+    }
+}

@@ -75,6 +75,7 @@ impl Play {
                     (_, Does::Dies) => return,
                     (Question::Find(_), Does::Unreachable) => Answer::Found(Err(Unavailable::Unreachable)),
                     (Question::Find(_), _) => Answer::Found(Ok(found(0))),
+                    (Question::Confirm(..), _) => panic!("no token waits for its first code"),
                     (Question::Password(_, password), does) => {
                         assert_eq!(password.expose(), PASSWORD.as_bytes(), "octet for octet");
                         Answer::Password(match does {

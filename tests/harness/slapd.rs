@@ -48,6 +48,8 @@ pub struct Options {
     pub database: String,
     /// LDIF loaded with slapadd before the start, after the usual entries.
     pub ldif: String,
+    /// Whether the service identity may write what acts on tokens write (`docs/operations.md`); loads our own schema.
+    pub writable: bool,
     /// Schema files included besides core, cosine, inetorgperson and what the otp module brings.
     pub schema: Vec<PathBuf>,
 }
@@ -364,6 +366,14 @@ pub fn our_schema() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/ldap/sekisho.schema")
 }
 
+/// The rights that acts on tokens need, as `docs/operations.md` gives them.
+pub fn write_rights() -> String {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let (_, rest) = manual.split_once("```slapd-rights\n").expect("the manual gives the rights");
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
 /// The DN of a user.
 pub fn user_dn(uid: &str) -> String {
     format!("uid={uid},ou=people,{BASE}")
@@ -444,6 +454,9 @@ fn configuration(path: &Path, options: &Options) -> String {
     for module in ["back_mdb", "syncprov", "ppolicy", "unique", "otp"] {
         writeln!(conf, "moduleload {module}").unwrap();
     }
+    if options.writable {
+        writeln!(conf, "include {}", our_schema().display()).unwrap();
+    }
     for schema in &options.schema {
         writeln!(conf, "include {}", schema.display()).unwrap();
     }
@@ -453,12 +466,14 @@ fn configuration(path: &Path, options: &Options) -> String {
         writeln!(conf, "TLSCACertificateFile {path}/ca.pem\nTLSCertificateFile {path}/server.pem\nTLSCertificateKeyFile {path}/server.key").unwrap();
     }
     conf.push_str(&options.global);
+    let rights = if options.writable { write_rights() } else { String::new() };
     writeln!(
         conf,
         "\ndatabase config\nrootdn {ADMIN_DN}\naccess to * by dn.exact={SERVICE_DN} read\n\
          \ndatabase mdb\nsuffix {BASE}\nrootdn {ADMIN_DN}\nrootpw {ADMIN_PASSWORD}\ndirectory {path}/db\nmaxsize 1073741824\ndbnosync\n\
          index objectClass,uid,entryUUID,entryCSN eq\nindex oathTOTPToken,oathHOTPToken,oathTokenSerialNumber eq\n\
          access to attrs=userPassword by anonymous auth by * none\n\
+         {rights}\
          access to * by dn.exact={SERVICE_DN} read by anonymous auth by * none"
     )
     .unwrap();
@@ -478,7 +493,7 @@ fn configuration(path: &Path, options: &Options) -> String {
 fn usual_entries(options: &Options) -> String {
     let mut ldif =
         format!("dn: {BASE}\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: Example\n\n");
-    for unit in ["people", "tokens", "params", "services", "policies"] {
+    for unit in ["people", "tokens", "params", "services", "policies", "contracts"] {
         writeln!(ldif, "dn: ou={unit},{BASE}\nobjectClass: organizationalUnit\nou: {unit}\n").unwrap();
     }
     writeln!(

@@ -33,10 +33,6 @@ pub struct Ldap {
     pub scope: Scope,
     /// How long a password that was right is not asked for again; zero for never.
     pub password_cache: Duration,
-    /// New tokens go below it.
-    pub token_base: String,
-    /// Contracts go below it.
-    pub contract_base: String,
 }
 
 /// The embedded directory.
@@ -89,6 +85,17 @@ impl Table<'_, '_> {
         let token_base = self.dn("token-base", written.token_base.as_ref()).or_else(|| below("tokens"));
         let contract_base =
             self.dn("contract-base", written.contract_base.as_ref()).or_else(|| below("contracts"));
+        for (name, inner) in [("token-base", &token_base), ("contract-base", &contract_base)] {
+            let inside = |inner: &String, base: &String| {
+                Dn::parse(inner).zip(Dn::parse(base)).is_none_or(|(inner, base)| inner.is_within(&base))
+            };
+            if let (Some(inner), Some(base)) = (inner, &base)
+                && !inside(inner, base)
+            {
+                let why = format!("it does not lie below base = {base:?}, where everything is read");
+                self.report.refuse(&self.at.name(name), why, "choose one below base");
+            }
+        }
         let filter = written.user_filter.as_deref().map(UserFilter::parse);
         let user_filter = filter.and_then(|filter| self.report.keep(&self.at.name("user-filter"), filter));
         let layout = self.layout();
@@ -116,6 +123,8 @@ impl Table<'_, '_> {
                 bind_dn,
                 bind_password,
                 base: base?,
+                token_base: token_base?,
+                contract_base: contract_base?,
                 user_filter: user_filter?,
                 layout: layout?,
                 defaults,
@@ -132,8 +141,6 @@ impl Table<'_, '_> {
             },
             scope,
             password_cache,
-            token_base: token_base?,
-            contract_base: contract_base?,
         })
     }
 

@@ -181,6 +181,7 @@ impl Embedded {
         for record in embedded.all_users()? {
             embedded.show(&record)?;
         }
+        embedded.show_contracts()?;
         embedded.bindings.confirm(now().mono);
         Ok(embedded)
     }

@@ -36,8 +36,18 @@ impl Embedded {
         })
     }
 
+    /// Has memory know all enabled contracts.
+    pub(super) fn show_contracts(&self) -> Result<(), EmbeddedProblem> {
+        let contracts = self.bindings.contracts();
+        for contract in self.all_contracts()? {
+            contracts.put(contract_entry(&folded(contract.id.as_str())?), &contract, now().mono);
+        }
+        contracts.set_known(true);
+        Ok(())
+    }
+
     /// All enabled contracts, by id.
-    pub(super) fn all_contracts(&self) -> Result<Vec<Contract>, EmbeddedProblem> {
+    fn all_contracts(&self) -> Result<Vec<Contract>, EmbeddedProblem> {
         self.store.read(|store| {
             let mut contracts = Vec::new();
             for stored in store.open_table(CONTRACTS)?.iter()? {
@@ -180,7 +190,9 @@ impl Embedded {
                         None => Ok(()),
                         Some(_) => Err(refused(NotChanged::Exists)),
                     }
-                })
+                })?;
+                self.bindings.contracts().put(contract_entry(&key), &contract, now().mono);
+                Ok(())
             }
             Change::RemoveContract { id, version: seen } => {
                 let key = folded(id.as_str())?;
@@ -322,6 +334,11 @@ fn set_user(
         }
     }
     tables.put_user(&user)
+}
+
+/// The identity of a contract, which has no entry of its own here.
+fn contract_entry(key: &str) -> EntryId {
+    EntryId::of_dn(&format!("contract {key}"))
 }
 
 fn is_of(user: &UserRecord, contract: &ContractId) -> bool {

@@ -115,6 +115,22 @@ fn value_octets(text: &str) -> Option<(Vec<u8>, Option<char>, &str)> {
     Some((octets, None, ""))
 }
 
+/// A value as it stands in a DN (RFC 4514 §2.4), whatever is in it.
+pub fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let last = value.chars().count().saturating_sub(1);
+    for (at, c) in value.chars().enumerate() {
+        match c {
+            '\0' => text.push_str("\\00"),
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '=' => text.extend(['\\', c]),
+            '#' if at == 0 => text.push_str("\\#"),
+            ' ' if at == 0 || at == last => text.push_str("\\ "),
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
 /// The content of a BER string with a short length; of anything else the octets themselves, marked.
 fn simple_string(ber: &[u8]) -> Option<Vec<u8>> {
     match ber {

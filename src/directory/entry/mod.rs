@@ -3,8 +3,8 @@
 mod dn;
 mod values;
 
-pub use dn::Dn;
-pub use values::{NeverOr, file_time, generalized_time};
+pub use dn::{Dn, escaped};
+pub use values::{NeverOr, file_time, generalized, generalized_time};
 
 use crate::clock::Wall;
 use crate::identity::EntryId;

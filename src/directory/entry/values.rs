@@ -78,6 +78,15 @@ pub fn generalized_time(value: &[u8]) -> Option<Wall> {
     Some(Wall::from_seconds(seconds).plus(Duration::from_nanos(fraction * unit)))
 }
 
+/// Writes a time as a Generalized Time of whole seconds, in UTC.
+pub fn generalized(at: Wall) -> String {
+    let seconds = i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+    // The last second that four digits of a year can hold stands for everything after it.
+    let at =
+        jiff::Timestamp::from_second(seconds.min(253_402_214_399)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    at.strftime("%Y%m%d%H%M%SZ").to_string()
+}
+
 fn starts_with_digit(text: &[u8]) -> bool {
     text.first().is_some_and(u8::is_ascii_digit)
 }

@@ -20,8 +20,8 @@ pub struct Census {
 impl Census {
     /// Enters a user just assembled, in place of what was known of them, and makes the tokens unusable that collide with
     /// others. Gives the *other* users whose tokens have begun or ceased to collide by this: assemble and enter them
-    /// again, which changes nobody else in turn.
-    pub fn enter(&mut self, user: &mut User) -> HashSet<EntryId> {
+    /// again, which changes nobody else in turn. Of the tokens in `shared` the user may be one owner of several.
+    pub fn enter(&mut self, user: &mut User, shared: &[EntryId]) -> HashSet<EntryId> {
         let tokens = match &user.tokens {
             Tokens::These(tokens) => tokens.iter().map(|token| (token.id, token.serial.clone())).collect(),
             Tokens::TooMany(_) => Vec::new(),
@@ -29,9 +29,14 @@ impl Census {
         let changed = self.replace(user.id, tokens);
         if let Tokens::These(tokens) = &mut user.tokens {
             for token in tokens {
-                let defect = if self.owners.get(&token.id).is_some_and(|owners| owners.len() > 1) {
+                // This user has no part in it, whoever else has.
+                if token.standing == Standing::Unusable(Defect::OwnerDiffers) {
+                    continue;
+                }
+                let alone = !shared.contains(&token.id);
+                let defect = if alone && self.owners.get(&token.id).is_some_and(|owners| owners.len() > 1) {
                     Defect::SeveralOwners
-                } else if self.serials.get(&token.serial).is_some_and(|tokens| tokens.len() > 1) {
+                } else if self.serials.get(&token.serial).is_some_and(|tokens| repeats(tokens)) {
                     Defect::SerialRepeated
                 } else {
                     continue;
@@ -74,11 +79,16 @@ impl Census {
         for (token, serial) in tokens {
             let owners = self.owners.get(token).into_iter().filter(|owners| owners.len() > 1).flatten();
             users.extend(owners.map(|owner| (*owner, *token)));
-            let serials = self.serials.get(serial).into_iter().filter(|tokens| tokens.len() > 1).flatten();
+            let serials = self.serials.get(serial).into_iter().filter(|tokens| repeats(tokens)).flatten();
             users.extend(serials.map(|(token, owner)| (*owner, *token)));
         }
         users
     }
+}
+
+/// Whether different tokens stand under one serial number; one token of several users is one.
+fn repeats(tokens: &[(EntryId, EntryId)]) -> bool {
+    tokens.iter().any(|(token, _)| tokens.first().is_some_and(|(first, _)| first != token))
 }
 
 fn take_out<K: Eq + Hash, V>(table: &mut HashMap<K, Vec<V>>, key: &K, keep: impl FnMut(&V) -> bool) {

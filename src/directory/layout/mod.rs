@@ -5,10 +5,12 @@
 mod account;
 mod assembly;
 mod census;
+pub mod record;
 mod token;
 
-pub use assembly::Assembly;
+pub use assembly::{Assembled, Assembly};
 pub use census::Census;
+pub use record::{ACT_ATTRIBUTES, contract};
 
 use super::entry::{Dn, Entry};
 use crate::otp::{Algorithm, Digits, Moving, Parameters, Period, Window};
@@ -147,11 +149,12 @@ impl Layout {
                 max_uses: named("oathMaxUsageCount"),
                 disabled: None,
                 state: named("sekishoTokenState"),
+                owner: named(record::OWNER),
                 not_before: named("sekishoNotBefore"),
                 not_after: named("sekishoNotAfter"),
                 least_period: 0,
             },
-            user: UserNames::own(),
+            user: UserNames { pending: named(record::PENDING), ..UserNames::own() },
             absent: Absent::Defect,
             identity: None,
             lock_lasts: None,
@@ -184,6 +187,7 @@ impl Layout {
                 max_uses: None,
                 disabled: named("ipatokenDisabled"),
                 state: None,
+                owner: None,
                 not_before: named("ipatokenNotBefore"),
                 not_after: named("ipatokenNotAfter"),
                 least_period: 5,
@@ -226,6 +230,7 @@ impl Layout {
                 max_uses: None,
                 disabled: name(attributes.disabled),
                 state: named("sekishoTokenState"),
+                owner: None,
                 not_before: name(attributes.not_before),
                 not_after: name(attributes.not_after),
                 least_period: 0,
@@ -234,6 +239,7 @@ impl Layout {
                 contract: name(attributes.contract).or_else(|| named("sekishoContract")),
                 role: name(attributes.role).or_else(|| named("sekishoRole")),
                 login_code: named("sekishoLoginCode"),
+                pending: None,
             },
             absent: Absent::Service,
             identity: name(attributes.identity),
@@ -258,6 +264,16 @@ impl Layout {
         self.token.serial.as_deref()
     }
 
+    /// The user's attribute that names the contract, if there is one.
+    pub fn contract(&self) -> Option<&str> {
+        self.user.contract.as_deref()
+    }
+
+    /// Whether acts on tokens are written to a directory with this layout: only where our own classes belong.
+    pub fn takes_changes(&self) -> bool {
+        self.user.pending.is_some()
+    }
+
     /// How a user's tokens are found.
     pub fn tokens_at(&self) -> &TokensAt {
         &self.tokens
@@ -276,6 +292,7 @@ impl Layout {
         all.extend(self.parameter_entries.iter().flat_map(ByKind::names));
         all.extend(self.token.names());
         all.extend(self.user.names());
+        all.extend([record::SERVICE, record::CONTRACT, record::NOT_BEFORE]);
         all.extend(account::ATTRIBUTES);
         let mut seen = std::collections::HashSet::new();
         all.retain(|name| seen.insert(name.to_ascii_lowercase()));
@@ -306,7 +323,8 @@ impl Layout {
     /// The DNs of the tokens that a user's entry refers to, at most [`Layout::REFERENCES_MAX`] of them.
     pub fn token_dns(&self, user: &Entry) -> Vec<Dn> {
         let TokensAt::Referred(names) = &self.tokens else { return Vec::new() };
-        let texts = names.iter().flat_map(|(name, _)| user.all(name));
+        let pending = self.user.pending.iter().flat_map(|name| user.all(name));
+        let texts = names.iter().flat_map(|(name, _)| user.all(name)).chain(pending);
         dns(texts.take(Layout::REFERENCES_MAX))
     }
 
@@ -350,6 +368,8 @@ struct TokenNames {
     max_uses: Option<Name>,
     disabled: Option<Name>,
     state: Option<Name>,
+    /// Who may be bound to it.
+    owner: Option<Name>,
     not_before: Option<Name>,
     not_after: Option<Name>,
     /// Shorter periods mean 30 seconds (FreeIPA).
@@ -370,6 +390,7 @@ impl TokenNames {
             &self.max_uses,
             &self.disabled,
             &self.state,
+            &self.owner,
             &self.not_before,
             &self.not_after,
         ];
@@ -385,6 +406,8 @@ struct UserNames {
     contract: Option<Name>,
     role: Option<Name>,
     login_code: Option<Name>,
+    /// The token of another contract that waits for a correct code (S-13).
+    pending: Option<Name>,
 }
 
 impl UserNames {
@@ -393,11 +416,13 @@ impl UserNames {
             contract: named("sekishoContract"),
             role: named("sekishoRole"),
             login_code: named("sekishoLoginCode"),
+            pending: None,
         }
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        [&self.contract, &self.role, &self.login_code].into_iter().filter_map(|name| name.as_deref())
+        let all = [&self.contract, &self.role, &self.login_code, &self.pending];
+        all.into_iter().filter_map(|name| name.as_deref())
     }
 }
 

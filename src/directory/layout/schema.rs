@@ -18,6 +18,9 @@ uid: u1
 sekishoContract: C-1
 sekishoRole: master
 sekishoLoginCode: not-required
+sekishoPendingToken: cn=t1,dc=x
+sekishoFormerToken: cn=t2,dc=x
+sekishoReissueFrom: 20260821093000Z
 
 dn: cn=t1,dc=x
 objectClass: device
@@ -29,6 +32,13 @@ sekishoTokenState: active
 sekishoTokenStateTime: 20260821093000Z
 sekishoNotBefore: 20260821093000Z
 sekishoNotAfter: 20290821093000Z
+sekishoOwner: 1b4e28ba-2fa1-11d2-883f-0016d3cca427
+sekishoOwner: 2b4e28ba-2fa1-11d2-883f-0016d3cca427
+sekishoSetupService: 12345678
+sekishoSetupUser: 87654321
+sekishoSetupPassword: $argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA
+sekishoSetupFailures: 1
+sekishoSetupUntil: 20260828093000Z
 
 dn: sekishoContract=C-1,dc=x
 objectClass: sekishoContractEntry
@@ -104,8 +114,13 @@ fn every_attribute_of_ours_that_is_read_is_in_the_schema() {
     let schema = std::fs::read_to_string(SCHEMA).unwrap();
     let layout = super::Layout::oath();
     let ours: Vec<_> = layout.attributes().into_iter().filter(|name| name.starts_with("sekisho")).collect();
-    assert!(ours.len() >= 6);
+    let acts = super::ACT_ATTRIBUTES.iter().filter(|name| name.starts_with("sekisho"));
+    let ours: Vec<_> = ours.into_iter().chain(acts.copied()).collect();
+    assert!(ours.len() >= 16);
+    let other = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/conf/ldap/sekisho-389.ldif"));
+    let other = other.unwrap().replace("\n ", "");
     for name in ours {
         assert!(schema.contains(&format!("NAME '{name}'")), "{name}");
+        assert!(other.contains(&format!("NAME '{name}'")), "{name} in the form of 389");
     }
 }

@@ -50,7 +50,8 @@ impl Tree {
         let dn = Dn::parse(dn).unwrap();
         let owned: Vec<_> =
             self.0.values().filter(|entry| layout.owner_dns(entry).contains(&dn)).cloned().collect();
-        assembly.user(&self.0[&dn], &owned, &|dn| self.0.get(dn).cloned())
+        let assembled = assembly.assemble(&self.0[&dn], &owned, &|dn| self.0.get(dn).cloned());
+        (assembled.user, assembled.names)
     }
 
     fn token(&self, layout: &Layout) -> Token {
@@ -213,10 +214,15 @@ fn otp_28_a_token_has_its_time() {
 
 #[test]
 fn the_state_of_a_token_decides_whether_it_counts() {
-    for (state, standing) in [("active", Standing::Active), ("Suspended", Standing::Suspended)] {
+    for (state, standing) in [
+        ("active", Standing::Active),
+        ("Suspended", Standing::Suspended),
+        ("set-up", Standing::AwaitsConfirmation),
+        ("revoked", Standing::Revoked),
+    ] {
         assert_eq!(with_token("sekishoTokenState", &[state]).token(&Layout::oath()).standing, standing);
     }
-    for state in ["issued", "set-up", "inventory", "revoked"] {
+    for state in ["issued", "inventory"] {
         let (user, _) = with_token("sekishoTokenState", &[state]).user(&Layout::oath());
         assert!(matches!(user.tokens, Tokens::These(tokens) if tokens.is_empty()), "{state}");
     }
@@ -368,7 +374,7 @@ fn ten_thousand_tokens_cost_no_more_than_a_count() {
     };
     let tree = Tree::default().with("uid=u1,dc=x", &[("oathTOTPToken", &dns)]);
     let entry = &tree.0[&Dn::parse("uid=u1,dc=x").unwrap()];
-    let (user, _) = assembly.user(entry, &[], &|_| panic!("nothing is looked up"));
+    let user = assembly.assemble(entry, &[], &|_| panic!("nothing is looked up")).user;
     assert!(matches!(user.tokens, Tokens::TooMany(10_000)));
     assert!(layout.token_dns(entry).len() <= Layout::REFERENCES_MAX);
 
@@ -553,18 +559,18 @@ fn ldap_31_two_owners_or_one_serial_twice_disable_both_until_one_goes() {
     let mut census = Census::default();
     let mut enter = |number| {
         let mut user = user(number);
-        let mut others: Vec<_> = census.enter(&mut user).into_iter().collect();
+        let mut others: Vec<_> = census.enter(&mut user, &[]).into_iter().collect();
         others.sort_unstable();
         (standing(&user), others)
     };
     assert_eq!(enter(1), (Standing::Active, vec![]));
     assert_eq!(enter(2), (Standing::Unusable(Defect::SeveralOwners), vec![one]));
     assert_eq!(enter(1), (Standing::Unusable(Defect::SeveralOwners), vec![]));
-    assert_eq!(enter(3), (Standing::Unusable(Defect::SerialRepeated), vec![]));
+    assert_eq!(enter(3), (Standing::Unusable(Defect::SerialRepeated), vec![one, two]));
     assert!(census.leave(two).is_empty(), "u1 and u3 still share a serial number");
     assert_eq!(census.leave(three), [one].into());
     let mut first = user(1);
-    assert!(census.enter(&mut first).is_empty());
+    assert!(census.enter(&mut first, &[]).is_empty());
     assert_eq!(standing(&first), Standing::Active);
 }
 

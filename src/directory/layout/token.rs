@@ -1,6 +1,6 @@
 //! One token's entry and its parameters, read and checked (OTP-13, OTP-28, LDAP-20, LDAP-21).
 
-use super::assembly::{Assembly, Find};
+use super::assembly::{Assembly, Find, Reference};
 use super::{Absent, Counts, Kind, Name, SecretForm};
 use crate::clock::Wall;
 use crate::directory::entry::{Dn, Entry, ManyValues, Unreadable};
@@ -11,7 +11,7 @@ use crate::otp::{
     check_secret,
 };
 use crate::secret::Secret;
-use crate::tokens::{Defect, Standing, Token};
+use crate::tokens::{Defect, Standing, State, Token};
 use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, HEXUPPER};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,16 @@ const SERIAL_MAX: usize = 253;
 
 impl Assembly<'_> {
     /// The token of an entry; `None` when the entry says that it is not in service: not yet set up, revoked, on stock.
-    pub(super) fn token(&self, entry: &Entry, kind: Kind, find: &Find<'_>) -> Option<Token> {
-        let standing = self.standing(entry).transpose()?;
+    pub(super) fn token(&self, entry: &Entry, kind: Kind, from: Reference, find: &Find<'_>) -> Option<Token> {
+        let standing = self.standing(entry, from).transpose()?;
         let serial = self.serial(entry);
         let id = entry.id.to_string();
         let name = serial.unwrap_or(None).unwrap_or(&id);
+        // Nothing is done with the key of a revoked token, so it may be gone.
+        if standing == Ok(Standing::Revoked) {
+            let revoked = self.unusable(entry.id, name, Defect::SecretMissing);
+            return Some(Token { standing: Standing::Revoked, ..revoked });
+        }
         let read = || {
             let standing = standing?;
             serial?;
@@ -50,7 +55,7 @@ impl Assembly<'_> {
     }
 
     /// Whether the token is in service; `None` if not at all.
-    fn standing(&self, entry: &Entry) -> Result<Option<Standing>, Defect> {
+    fn standing(&self, entry: &Entry, from: Reference) -> Result<Option<Standing>, Defect> {
         let names = &self.layout.token;
         if let Some(name) = &names.disabled
             && entry.boolean(name)? == Some(true)
@@ -58,22 +63,27 @@ impl Assembly<'_> {
             return Ok(Some(Standing::Suspended));
         }
         let state = names.state.as_ref().map_or(Ok(None), |name| entry.text(name))?;
-        match state.map(str::to_ascii_lowercase).as_deref() {
-            None | Some("active") => Ok(Some(Standing::Active)),
-            Some("suspended") => Ok(Some(Standing::Suspended)),
-            Some("issued" | "set-up" | "inventory" | "revoked") => Ok(None),
-            Some(_) => Err(Defect::Value),
-        }
+        let state = state.map_or(Ok(State::Active), |word| State::parse(word).ok_or(Defect::Value))?;
+        Ok(match (state, from) {
+            (State::Active, Reference::Own) => Some(Standing::Active),
+            // The first correct code puts it in service, for this user.
+            (State::SetUp, Reference::Own) | (State::Active, Reference::Pending) => {
+                Some(Standing::AwaitsConfirmation)
+            }
+            (State::Suspended, Reference::Own) => Some(Standing::Suspended),
+            (State::Revoked, Reference::Own) => Some(Standing::Revoked),
+            (State::Inventory | State::Issued, _) | (_, Reference::Pending) => None,
+        })
     }
 
-    fn serial<'e>(&self, entry: &'e Entry) -> Result<Option<&'e str>, Defect> {
+    pub(super) fn serial<'e>(&self, entry: &'e Entry) -> Result<Option<&'e str>, Defect> {
         let Some(name) = &self.layout.token.serial else { return Ok(None) };
         let serial = entry.text(name)?.map(str::trim).filter(|serial| !serial.is_empty());
         if serial.is_some_and(|serial| serial.len() > SERIAL_MAX) { Err(Defect::Value) } else { Ok(serial) }
     }
 
     /// The parameters, and when the secret will be too old.
-    fn parameters(
+    pub(super) fn parameters(
         &self,
         token: &Entry,
         kind: Kind,
@@ -171,7 +181,7 @@ impl Assembly<'_> {
         }
     }
 
-    fn secret(&self, entry: &Entry, serial: &str) -> Result<Secret, Defect> {
+    pub(super) fn secret(&self, entry: &Entry, serial: &str) -> Result<Secret, Defect> {
         let names = &self.layout.token;
         let value =
             entry.one(&names.secret)?.filter(|value| !value.is_empty()).ok_or(Defect::SecretMissing)?;

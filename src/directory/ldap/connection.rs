@@ -4,6 +4,7 @@
 //! Why not `ldap3`'s own connection: its decoder recurses as deep as a message is nested and overflows the stack,
 //! which ends the process; it reads messages of any size, queues without bound, and leaves passwords in freed memory.
 
+use super::act::Act;
 use super::ber::{self, Malformed, Writer};
 use super::message::{
     self, Control, Message, Outcome, PAGED_RESULTS, PASSWORD_POLICY, RawEntry, Response, Search,
@@ -85,6 +86,17 @@ pub struct SearchEnd {
     pub references: usize,
     /// The value of the paged results control, if it came.
     pub page: Option<Vec<u8>>,
+}
+
+/// The answer to a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActAnswer {
+    /// resultCode.
+    pub code: u32,
+    /// diagnosticMessage.
+    pub text: String,
+    /// The first server that it refers to, if it does; it is not followed.
+    pub referral: Option<String>,
 }
 
 /// Who a connection speaks for once it is open.
@@ -211,9 +223,26 @@ impl Connection {
                     self.state = State::Idle;
                     return Ok(end);
                 }
-                Response::Bind(_) | Response::Extended(_) => return Err(Malformed.into()),
+                Response::Bind(_) | Response::Extended(_) | Response::Acted(..) => {
+                    return Err(Malformed.into());
+                }
             }
         }
+    }
+
+    /// One change. Whoever gets trouble from this cannot know whether it was made.
+    pub async fn act(&mut self, act: &Act<'_>) -> Result<ActAnswer, Trouble> {
+        let id = self.begin();
+        self.send(act.message(id)).await?;
+        let answer = self.receive().await?;
+        let (true, Response::Acted(Outcome { code, text }, referral)) = (answer.id == id, answer.response)
+        else {
+            return Err(Malformed.into());
+        };
+        let words = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let answer = ActAnswer { code, text: words(text), referral: referral.map(words) };
+        self.state = State::Idle;
+        Ok(answer)
     }
 
     /// One extended operation; gives its result code.

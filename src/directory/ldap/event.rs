@@ -98,6 +98,8 @@ pub enum Operation {
     Bind,
     /// A search for one user or what belongs to one.
     Search,
+    /// A change of an entry.
+    Write,
     /// A look whether the server is there.
     Probe,
     /// Reading everything.

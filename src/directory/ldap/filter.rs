@@ -7,6 +7,7 @@ use ldap3::asn1::{ASNTag, PL, StructureTag, TagClass};
 
 const AND: u8 = 0xa0;
 const OR: u8 = 0xa1;
+const NOT: u8 = 0xa2;
 const EQUALITY: u8 = 0xa3;
 const PRESENT: u8 = 0x87;
 const EQUALITY_CHOICE: u64 = 3;
@@ -59,6 +60,11 @@ impl Filter {
         let mut writer = Writer::new();
         writer.put(PRESENT, attribute.as_bytes());
         Filter(writer.octets().to_vec())
+    }
+
+    /// True where this is false.
+    pub fn not(filter: &Filter) -> Filter {
+        Filter::join(NOT, std::slice::from_ref(filter))
     }
 
     /// True where one of these is. Of none: never true.

@@ -5,11 +5,13 @@ use super::event::{Event, Operation};
 use super::filter::Filter;
 use super::link::{Kept, Link, NoAnswer, worth_asking};
 use super::message::{self, NO_SUCH_OBJECT, SIZE_LIMIT_EXCEEDED, SUCCESS, Scope};
+use super::settings::Mode;
 use super::shared::Shared;
-use crate::clock::Mono;
+use crate::clock::{Mono, now};
 use crate::directory::Unavailable;
 use crate::directory::entry::{Dn, Entry};
-use crate::directory::layout::{Layout, TokensAt};
+use crate::directory::layout::{Assembled, Layout, TokensAt, record};
+use crate::identity::{ContractId, EntryId};
 use crate::tokens::{Defect, Standing, Token, Tokens, User};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,10 +38,11 @@ pub async fn find(shared: &Shared, name: &str, deadline: Mono) -> Result<Answer,
     Err(last)
 }
 
-struct Finder<'a> {
-    shared: &'a Shared,
-    link: &'a Link,
-    deadline: Mono,
+/// One server, for the time of one search.
+pub(super) struct Finder<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) link: &'a Link,
+    pub(super) deadline: Mono,
 }
 
 impl Finder<'_> {
@@ -52,7 +55,10 @@ impl Finder<'_> {
         match (found.pop(), found.pop(), end.code) {
             (Some(_), Some(_), SUCCESS | SIZE_LIMIT_EXCEEDED) => Ok(Answer::Several),
             (Some(entry), None, SUCCESS) => {
-                let (user, names) = self.user(entry).await?;
+                let (user, names) = self.user(&entry).await?;
+                if let (Mode::Ask, Some(contract)) = (self.shared.settings.mode, &user.contract) {
+                    self.contract(contract).await?;
+                }
                 Ok(Answer::One(user, names))
             }
             (None, _, SUCCESS) => Ok(Answer::Nobody),
@@ -60,7 +66,8 @@ impl Finder<'_> {
         }
     }
 
-    async fn user(&self, entry: Entry) -> Result<(User, Vec<String>), NoAnswer> {
+    /// The user of an entry, with everything that it leads to.
+    pub(super) async fn user(&self, entry: &Entry) -> Result<(User, Vec<String>), NoAnswer> {
         let (settings, reading) = (&self.shared.settings, &self.shared.reading);
         let layout = &settings.layout;
         let mut known: HashMap<Dn, Arc<Entry>> = HashMap::new();
@@ -78,25 +85,44 @@ impl Finder<'_> {
             owned.extend(found.into_iter().map(Arc::new));
         }
         if let Some(filter) = &reading.tokens {
-            self.fetch(layout.token_dns(&entry), filter, &mut known).await?;
+            self.fetch(layout.token_dns(entry), filter, &mut known).await?;
         }
         if let Some(filter) = &reading.parameters {
             let tokens = known.values().chain(&owned);
             let dns: Vec<Dn> = tokens.flat_map(|token| layout.parameter_dns(token)).collect();
             self.fetch(dns, filter, &mut known).await?;
         }
-        self.fetch(layout.policy_dns(&entry), &reading.policies, &mut known).await?;
+        self.fetch(layout.policy_dns(entry), &reading.policies, &mut known).await?;
         let find = |dn: &Dn| known.get(dn).cloned();
-        let (mut user, names) = reading.user(settings, &entry, &owned, &find);
+        let Assembled { mut user, names, shared } = reading.user(settings, entry, &owned, &find);
         if let Tokens::These(tokens) = &mut user.tokens {
             for token in tokens {
-                if let Some(defect) = self.conflict(user.id, token, &known).await? {
+                if let Some(defect) = self.conflict(user.id, token, &known, &shared).await? {
                     token.standing = Standing::Unusable(defect);
                 }
             }
         }
         super::reading::tell_unusable(&user, &self.shared.events);
         Ok((user, names))
+    }
+
+    /// Has memory know whether a contract is enabled. Where the container is not seen, it goes on knowing nothing.
+    async fn contract(&self, id: &ContractId) -> Result<(), NoAnswer> {
+        let (settings, reading) = (&self.shared.settings, &self.shared.reading);
+        let known = self.shared.bindings.contracts();
+        let is_it = Filter::equals(record::CONTRACT, id.as_str().as_bytes());
+        let filter = Filter::all(&[reading.contracts.clone(), is_it]);
+        let (found, end) = self.search(&settings.contract_base, Scope::Subtree, &filter, 1).await?;
+        match (found.first(), end.code) {
+            (Some(entry), SUCCESS | SIZE_LIMIT_EXCEEDED) => match reading.contract(entry) {
+                Some(contract) => known.put(entry.id, &contract, now().mono),
+                None => known.absent(id, now().mono),
+            },
+            (None, SUCCESS) => known.absent(id, now().mono),
+            (None, NO_SUCH_OBJECT) => {}
+            _ => return Err(failed(end)),
+        }
+        Ok(())
     }
 
     /// Reads entries by DN; what does not exist, is no such entry, or lies outside the base, stays unknown.
@@ -126,18 +152,24 @@ impl Finder<'_> {
     /// Whether somebody else refers to the token, or another token carries its serial number (LDAP-31).
     async fn conflict(
         &self,
-        user: crate::identity::EntryId,
+        user: EntryId,
         token: &Token,
         known: &HashMap<Dn, Arc<Entry>>,
+        shared: &[EntryId],
     ) -> Result<Option<Defect>, NoAnswer> {
         let layout = &self.shared.settings.layout;
         let mut filters = Vec::new();
         let place = known.iter().find(|(_, entry)| entry.id == token.id);
-        if let (TokensAt::Referred(names), Some((_, entry))) = (layout.tokens_at(), place) {
+        // Of a token that lists its owners, others may be owners, too.
+        let referring = place.filter(|_| !shared.contains(&token.id));
+        if let (TokensAt::Referred(names), Some((_, entry))) = (layout.tokens_at(), referring) {
             filters.extend(names.iter().map(|(name, _)| Filter::equals(name, entry.dn.as_bytes())));
         }
         if let Some(serial) = layout.serial() {
             filters.push(Filter::equals(serial, token.serial.as_str().as_bytes()));
+        }
+        if filters.is_empty() {
+            return Ok(None);
         }
         let filter = Filter::any(&filters);
         let (found, end) = self.search(&self.shared.settings.base, Scope::Subtree, &filter, 3).await?;

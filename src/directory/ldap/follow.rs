@@ -226,7 +226,9 @@ impl Session<'_> {
                 }
                 return Err(Trouble::Search(code, String::from_utf8_lossy(text).into_owned()).into());
             }
-            Response::Bind(_) | Response::Extended(_) => return Err(super::ber::Malformed.into()),
+            Response::Bind(_) | Response::Extended(_) | Response::Acted(..) => {
+                return Err(super::ber::Malformed.into());
+            }
         }
         if !self.live && parts.iter().all(|part| part.refreshed) {
             self.refreshed(parts).await?;

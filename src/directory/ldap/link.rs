@@ -1,6 +1,7 @@
 //! One server: its two pools, whether it answers, and the task that finds out.
 
-use super::connection::{BindAnswer, Connection, Identity, SearchEnd, Trouble, within};
+use super::act::Act;
+use super::connection::{ActAnswer, BindAnswer, Connection, Identity, SearchEnd, Trouble, within};
 use super::event::{Ended, Event, Events, Operation};
 use super::message::{Control, Criticality, PASSWORD_POLICY, RawEntry, Search, WHO_AM_I};
 use super::pool::{Age, Pool, TooLate};
@@ -55,6 +56,15 @@ pub enum NoAnswer {
     TooLate,
     /// The server failed.
     Trouble(Trouble),
+}
+
+/// Why there is no answer to a change.
+#[derive(Debug)]
+pub enum NotActed {
+    /// Nothing was sent.
+    Before(NoAnswer),
+    /// It was sent, or partly: nobody can say whether it was made.
+    Unknown(Trouble),
 }
 
 /// An entry as it came, to be kept: it may carry keys.
@@ -186,6 +196,29 @@ impl Link {
             self.searches.learn(now().mono.since(begun));
         }
         Ok(result?)
+    }
+
+    /// One change by the service identity. Once anything of it was sent it is not sent again.
+    pub async fn act(&self, act: &Act<'_>, deadline: Mono) -> Result<ActAnswer, NotActed> {
+        let before = |trouble: Trouble| NotActed::Before(trouble.into());
+        let turn = self.searches.turn(deadline).await.map_err(|late| NotActed::Before(late.into()))?;
+        let begun = now().mono;
+        let time = self.time_left(deadline).map_err(NotActed::Before)?;
+        let opening = turn.connection(&self.settings, &self.server, time);
+        let (mut connection, _) = match within(time, opening).await {
+            Ok(open) => open,
+            Err(trouble) => {
+                self.ended(Operation::Write, begun, &Err::<(), _>(trouble.clone()));
+                return Err(before(trouble));
+            }
+        };
+        let time = self.time_left(deadline).map_err(NotActed::Before)?;
+        let result = within(time, connection.act(act)).await;
+        self.ended(Operation::Write, begun, &result);
+        if result.is_ok() {
+            turn.keep(connection);
+        }
+        result.map_err(NotActed::Unknown)
     }
 
     /// Reports why a request got no answer here, and gives what the pipeline is told if no other server has one.

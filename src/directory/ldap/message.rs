@@ -37,10 +37,14 @@ const SEARCH_REQUEST: u8 = 0x63;
 const SEARCH_ENTRY: u8 = 0x64;
 const SEARCH_DONE: u8 = 0x65;
 const SEARCH_REFERENCE: u8 = 0x73;
+const MODIFY_RESPONSE: u8 = 0x67;
+const ADD_RESPONSE: u8 = 0x69;
+const DELETE_RESPONSE: u8 = 0x6b;
 const EXTENDED_REQUEST: u8 = 0x77;
 const EXTENDED_RESPONSE: u8 = 0x78;
 const INTERMEDIATE_RESPONSE: u8 = 0x79;
 const CONTROLS: u8 = 0xa0;
+const REFERRAL: u8 = 0xa3;
 
 /// A request control with its value already encoded.
 #[derive(Clone, Debug)]
@@ -139,7 +143,8 @@ pub fn unbind(id: u32) -> Writer {
     })
 }
 
-fn message(id: u32, controls: &[Control], operation: impl FnOnce(&mut Writer)) -> Writer {
+/// A message with these controls.
+pub(super) fn message(id: u32, controls: &[Control], operation: impl FnOnce(&mut Writer)) -> Writer {
     let mut whole = Writer::new();
     whole.within(SEQUENCE, |message| {
         message.number(INTEGER, id);
@@ -184,6 +189,8 @@ pub enum Response<'a> {
     Reference,
     /// The end of a search.
     SearchDone(Outcome<'a>),
+    /// The end of a change, and the first server that it refers to.
+    Acted(Outcome<'a>, Option<&'a [u8]>),
     /// The end of an extended operation.
     Extended(Outcome<'a>),
     /// Something in between: the OID and the value.
@@ -222,6 +229,12 @@ impl<'a> Message<'a> {
             }
             SEARCH_REFERENCE => Response::Reference,
             SEARCH_DONE => Response::SearchDone(Outcome::parse(&mut inside)?),
+            MODIFY_RESPONSE | ADD_RESPONSE | DELETE_RESPONSE => {
+                let outcome = Outcome::parse(&mut inside)?;
+                let referral = inside.optional(REFERRAL)?.map(Reader::new);
+                let first = referral.map(|mut urls| urls.expect(OCTET_STRING)).transpose()?;
+                Response::Acted(outcome, first)
+            }
             EXTENDED_RESPONSE => Response::Extended(Outcome::parse(&mut inside)?),
             INTERMEDIATE_RESPONSE => Response::Intermediate(
                 inside.optional(0x80)?.unwrap_or_default(),

@@ -3,6 +3,7 @@
 //! Several servers are asked in order and each is watched. Whatever a server does or omits, a question ends with an
 //! answer or with [`Unavailable`], in time.
 
+mod act;
 mod ber;
 mod connection;
 mod event;
@@ -23,6 +24,7 @@ mod shared;
 mod stream;
 mod sync;
 mod table;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -50,7 +52,7 @@ use reading::Reading;
 use shared::Shared;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -89,6 +91,7 @@ impl Ldap {
             bindings,
             events,
             permission: AtomicBool::new(false),
+            writable: AtomicUsize::new(usize::MAX),
             permitted: Notify::new(),
         });
         let mut tasks = Vec::new();

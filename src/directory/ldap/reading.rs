@@ -6,9 +6,10 @@ use super::message::RawEntry;
 use super::packed::Phrases;
 use super::settings::Settings;
 use crate::directory::entry::{Dn, Entry};
-use crate::directory::layout::Assembly;
+use crate::directory::layout::record;
+use crate::directory::layout::{ACT_ATTRIBUTES, Assembled, Assembly};
 use crate::identity::{EntryId, UserName};
-use crate::tokens::{Standing, Tokens, User};
+use crate::tokens::{Contract, Standing, Tokens, User};
 use std::sync::Arc;
 
 /// The most names of one user.
@@ -26,6 +27,10 @@ pub struct Reading {
     pub parameters: Option<Filter>,
     /// Finds password policies.
     pub policies: Filter,
+    /// Finds contracts.
+    pub contracts: Filter,
+    /// Where contracts are.
+    pub contract_base: Option<Dn>,
     /// Everybody.
     pub users: Filter,
     /// Everything that users lead to.
@@ -55,7 +60,11 @@ impl Reading {
         let tokens = parse(layout.token_filter())?;
         let parameters = parse(layout.parameters_filter())?;
         let policies = Filter::parse(layout.policies_filter())?;
-        let others: Vec<Filter> = tokens.iter().chain(&parameters).chain([&policies]).cloned().collect();
+        let contracts = Filter::equals("objectClass", record::CONTRACT_CLASS.as_bytes());
+        // The container itself, too: only whoever sees it knows that what is not in it does not exist.
+        let container = container(&settings.contract_base);
+        let others = tokens.iter().chain(&parameters).chain([&policies, &contracts, &container]);
+        let others: Vec<Filter> = others.cloned().collect();
         Ok(Reading {
             phrases: Phrases::new(&settings.base, &attributes),
             attributes,
@@ -65,6 +74,8 @@ impl Reading {
             tokens,
             parameters,
             policies,
+            contracts,
+            contract_base: Dn::parse(&settings.contract_base),
             bases: Dn::parse(&settings.base).into_iter().collect(),
         })
     }
@@ -72,6 +83,36 @@ impl Reading {
     /// The attributes in the form a search takes them.
     pub fn attribute_list(&self) -> Vec<&str> {
         self.attributes.iter().map(String::as_str).collect()
+    }
+
+    /// What acts ask of any entry, in the form a search takes it.
+    pub fn act_attributes(&self) -> Vec<&str> {
+        let more = ACT_ATTRIBUTES
+            .iter()
+            .filter(|name| !self.attributes.iter().any(|other| other.eq_ignore_ascii_case(name)));
+        self.attribute_list().into_iter().chain(more.copied()).collect()
+    }
+
+    /// Whether a DN is that of the container of contracts.
+    pub fn is_contract_base(&self, dn: &Dn) -> bool {
+        self.contract_base.as_ref() == Some(dn)
+    }
+
+    /// The contract of an entry, if it is one and lies where contracts are.
+    pub fn contract(&self, entry: &Entry) -> Option<Contract> {
+        let base = self.contract_base.as_ref()?;
+        record::contract(entry).filter(|_| Dn::parse(&entry.dn).is_some_and(|dn| dn.is_within(base)))
+    }
+
+    /// What makes users and tokens of entries.
+    pub fn assembly<'a>(&'a self, settings: &'a Settings) -> Assembly<'a> {
+        Assembly {
+            layout: &settings.layout,
+            names: &self.names,
+            defaults: &settings.defaults,
+            keyring: &settings.keyring,
+            bases: &self.bases,
+        }
     }
 
     /// Reads an entry. `known` is its identity if the server has said it apart from the entry; a layout that names an
@@ -92,22 +133,25 @@ impl Reading {
         entry: &Entry,
         owned: &[Arc<Entry>],
         find: &dyn Fn(&Dn) -> Option<Arc<Entry>>,
-    ) -> (User, Vec<String>) {
-        let assembly = Assembly {
-            layout: &settings.layout,
-            names: &self.names,
-            defaults: &settings.defaults,
-            keyring: &settings.keyring,
-            bases: &self.bases,
-        };
-        let (user, _) = assembly.user(entry, owned, find);
+    ) -> Assembled {
+        let assembled = self.assembly(settings).assemble(entry, owned, find);
         // The filter may surround a name with what is not part of it: (mail={user}@example.jp).
         let values = settings.user_filter.names().iter().flat_map(|pattern| {
             let values = entry.all(&pattern.attribute).filter_map(|value| std::str::from_utf8(value).ok());
             values.filter_map(|value| pattern.name(value))
         });
         let names = values.filter(|name| (1..=UserName::MAX).contains(&name.len()));
-        (user, names.take(NAMES_MAX).map(str::to_owned).collect())
+        Assembled { names: names.take(NAMES_MAX).map(str::to_owned).collect(), ..assembled }
+    }
+}
+
+/// Finds an entry by the attribute that names it, as far as a filter can.
+fn container(dn: &str) -> Filter {
+    match dn.split(',').next().and_then(|rdn| rdn.split_once('=')) {
+        Some((name, value)) if !value.contains('\\') && !name.contains('+') && !value.contains('+') => {
+            Filter::equals(name.trim(), value.trim().as_bytes())
+        }
+        _ => Filter::equals("objectClass", b"organizationalUnit"),
     }
 }
 

@@ -40,6 +40,10 @@ pub struct Settings {
     pub bind_password: Secret,
     /// Users, tokens and parameters are found here and below, and nowhere else.
     pub base: String,
+    /// New tokens go here.
+    pub token_base: String,
+    /// Contracts are here.
+    pub contract_base: String,
     /// How a user is found by name.
     pub user_filter: UserFilter,
     /// What the attributes are called.

@@ -7,7 +7,7 @@ use super::settings::Settings;
 use super::table::Table;
 use crate::state::Bindings;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -22,6 +22,8 @@ pub struct Shared {
     pub bindings: Arc<Bindings>,
     pub events: Events,
     pub permission: AtomicBool,
+    /// The place of the server that has taken the last change.
+    pub writable: AtomicUsize,
     pub permitted: Notify,
 }
 

@@ -10,10 +10,10 @@ use super::settings::Settings;
 use super::sync::Change;
 use crate::clock::{Mono, now};
 use crate::directory::entry::{Dn, Entry};
-use crate::directory::layout::{Census, Layout, TokensAt};
+use crate::directory::layout::record::CONTRACT_CLASS;
+use crate::directory::layout::{Assembled, Census, Layout, TokensAt};
 use crate::identity::EntryId;
 use crate::state::Bindings;
-use crate::tokens::User;
 use ahash::RandomState;
 use std::collections::hash_map::{Entry as Slot, HashMap};
 use std::collections::{BTreeSet, HashSet};
@@ -225,6 +225,9 @@ impl Table {
                 affected.extend(freed.into_iter().map(|user| self.row_of(user)));
             }
         }
+        if content == Content::Others {
+            self.show_contract(id, old.as_ref(), new.as_ref());
+        }
         if let Some(new) = &new {
             self.index(content, id, new, Index::note);
             if content == Content::Users && new.id != id {
@@ -240,6 +243,23 @@ impl Table {
             && let Some(entry) = self.read(id, row)
         {
             self.bindings.proofs().forget(entry.id);
+        }
+    }
+
+    /// Tells the bindings of contracts, and whether their container can be seen at all.
+    fn show_contract(&self, id: EntryId, old: Option<&Entry>, new: Option<&Entry>) {
+        let contracts = self.bindings.contracts();
+        let is_container =
+            |entry: &Entry| Dn::parse(&entry.dn).is_some_and(|dn| self.reading.is_contract_base(&dn));
+        if new.is_some_and(is_container) {
+            contracts.set_known(true);
+        } else if old.is_some_and(is_container) {
+            contracts.set_known(false);
+        }
+        match new.and_then(|entry| self.reading.contract(entry)) {
+            Some(contract) => contracts.put(id, &contract, now().mono),
+            None if old.is_some_and(|entry| entry.is_a(CONTRACT_CLASS)) => contracts.remove(id),
+            None => {}
         }
     }
 
@@ -311,14 +331,14 @@ impl Table {
         let Some(entry) = self.users.get(&id).and_then(|row| self.read(id, row)) else {
             return HashSet::new();
         };
-        let (mut user, names) = self.assemble(&entry);
-        let others = self.census.enter(&mut user);
+        let Assembled { mut user, names, shared } = self.assemble(&entry);
+        let others = self.census.enter(&mut user, &shared);
         tell_unusable(&user, &self.events);
         self.bindings.put(user, &names, now().mono);
         others
     }
 
-    fn assemble(&self, entry: &Entry) -> (User, Vec<String>) {
+    fn assemble(&self, entry: &Entry) -> Assembled {
         let mut owned = Vec::new();
         if is_owned(&self.settings.layout)
             && let Some(dn) = Dn::parse(&entry.dn)

@@ -18,6 +18,7 @@
 #[path = "../../../tests/harness/slapd.rs"]
 mod slapd;
 
+mod acting;
 mod asking;
 mod binding;
 mod fake;
@@ -60,6 +61,8 @@ fn settings(ports: &[u16], mode: Mode) -> Settings {
         bind_dn: slapd::SERVICE_DN.to_owned(),
         bind_password: Secret::new(slapd::SERVICE_PASSWORD),
         base: slapd::BASE.to_owned(),
+        token_base: format!("ou=tokens,{}", slapd::BASE),
+        contract_base: format!("ou=contracts,{}", slapd::BASE),
         user_filter: UserFilter::parse(USER_FILTER).unwrap(),
         layout: Layout::oath(),
         defaults: Parameters::default(),
