@@ -7,7 +7,8 @@
 //!   with a grace time for lost answers, neither is one more packet of the same login soon after it.
 //! - **evidence**: who answers an accept has a line about it, and all lines together tell of one accept for a code.
 //! - **locks**: when the answer that makes a lock is out, no node accepts a right code of that user.
-//! - **fair**: while nothing is broken everybody is answered, and a new code is accepted.
+//! - **fair**: while nothing is broken everybody is answered, a new code is accepted, and the same packet gets the same
+//!   verdict from whichever nodes it reaches.
 
 use super::super::crash::history::Ticket;
 use serde_json::Value;
@@ -272,6 +273,13 @@ impl History {
                 Shown::Right(_) => None,
             })
             .collect();
+        let mut packets: BTreeMap<usize, &Offer> = BTreeMap::new();
+        for offer in self.offers.iter().filter(fair).filter(|offer| offer.answer.is_some()) {
+            let first = *packets.entry(offer.packet).or_insert(offer);
+            if first.is_accepted() != offer.is_accepted() {
+                faults.push(format!("one packet and two verdicts: {first:?} and {offer:?}"));
+            }
+        }
         let mut highest: BTreeMap<usize, u64> = BTreeMap::new();
         for (ticket, offers) in self.tickets() {
             // Tickets of a holder come in rising order.
@@ -456,6 +464,12 @@ mod tests {
         assert_eq!(count(PLAIN, &[refused(offer(0, 0))], &[]), 0, "in foul weather");
         let silent = Offer { answer: None, ..fair(offer(0, 0)) };
         assert_eq!(count(PLAIN, &[silent], &[]), 2, "not answered, and so not accepted");
+        let other = fair(refused(Offer { node: 1, packet: 0, station: 0, ..offer(0, 0) }));
+        assert_eq!(
+            count(PLAIN, &[fair(offer(0, 0)), other], &[line(0, 0)]),
+            1,
+            "two verdicts for one packet"
+        );
         let used = [fair(offer(0, 0)), fair(refused(offer(1, 1)))];
         assert_eq!(count(PLAIN, &used, &[line(0, 0)]), 0, "the second one is not new");
         let doubtful = [refused(offer(0, 0)), fair(refused(offer(1, 1)))];
