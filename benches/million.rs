@@ -167,15 +167,15 @@ file = "audit.jsonl"
 "#;
     let file = folder.join("sekisho.toml");
     std::fs::write(&file, config).unwrap();
+    std::fs::create_dir_all(folder.join("directory")).unwrap();
     let begun = Instant::now();
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_sekisho"))
         .args(["serve", "--log-format", "json", "--config"])
         .arg(&file)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = std::io::BufReader::new(daemon.stdout.take().unwrap()).lines();
+    let lines = std::io::BufReader::new(daemon.stderr.take().unwrap()).lines();
     let ready = lines.map_while(Result::ok).any(|line| line.contains("\"event\":\"ready\""));
     let took = begun.elapsed().as_millis();
     daemon.kill().unwrap();
