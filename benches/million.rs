@@ -49,7 +49,9 @@ fn main() {
         return open(Path::new(directory));
     }
     let users: u64 = after("--users").map_or(1_000_000, |users| users.parse().unwrap());
-    println!("| {users} users | snapshot MB | opened, read and in the tables ms | octets a user in memory | daemon ready ms |");
+    println!(
+        "| {users} users | snapshot MB | opened, read and in the tables ms | octets a user in memory | daemon ready ms |"
+    );
     println!("|---|---|---|---|---|");
     for known in [Known::Token, Known::TokenAndUser] {
         let folder = tempfile::tempdir().unwrap();

@@ -216,6 +216,9 @@ impl History {
                 Shown::Wrong(_) => None,
             })
             .collect();
+        let passed_on = self.passed_on();
+        let in_foul = self.offers.iter().filter(|offer| offer.weather == Weather::Foul);
+        let foul: BTreeSet<usize> = in_foul.map(|offer| offer.station).collect();
         let mut faults = Vec::new();
         let mut tickets: BTreeMap<Ticket, Vec<Line>> = BTreeMap::new();
         for line in lines {
@@ -226,16 +229,30 @@ impl History {
         }
         for (ticket, lines) in tickets {
             for group in groups(promise.scope, &lines, |line| line.node) {
-                let first: Vec<&Line> = group.iter().filter(|line| line.kind == Kind::First).collect();
-                let again: Vec<&Line> = group.iter().filter(|line| line.kind == Kind::Repeated).collect();
-                let same = again.iter().all(|line| first.iter().all(|first| first.station == line.station));
-                let many = first.len() > 1 || again.len() > usize::from(promise.grace.is_some());
-                if many || !same {
+                let firsts = group.iter().filter(|line| line.kind == Kind::First).count();
+                let logins: BTreeSet<usize> = group.iter().map(|line| line.station).collect();
+                // In foul weather a gateway sends a packet again, and a node may have forgotten that it has answered
+                // it, or never have heard that it was the first: there these lines tell of one packet.
+                let told = |line: &&Line| {
+                    !foul.contains(&line.station) && !passed_on.contains(&(line.node, line.station))
+                };
+                let again = group.iter().filter(|line| line.kind == Kind::Repeated);
+                let asked_again = again.filter(told).count();
+                if firsts > 1 || logins.len() > 1 || asked_again > usize::from(promise.grace.is_some()) {
                     faults.push(format!("{ticket:?}: the logs tell of more than one accept: {group:?}"));
                 }
             }
         }
         faults
+    }
+
+    /// Where the same packet has been at more than one node: each of them may have given the one answer to it.
+    fn passed_on(&self) -> BTreeSet<(usize, usize)> {
+        let mut packets: BTreeMap<usize, BTreeSet<(usize, usize)>> = BTreeMap::new();
+        for offer in &self.offers {
+            packets.entry(offer.packet).or_default().insert((offer.node, offer.station));
+        }
+        packets.into_values().filter(|places| places.len() > 1).flatten().collect()
     }
 
     /// Right codes that were accepted of users whom somebody had been told to be refused too often.
@@ -411,7 +428,17 @@ mod tests {
         );
         assert_eq!(count(PLAIN, &[here.clone(), refused(there)], &lines[..1]), 0, "refused as used");
         let same = Offer { node: 1, packet: 0, station: 0, ..offer(0, 1) };
-        assert_eq!(count(PLAIN, &[here, same], &lines[..1]), 0, "a retransmission to the other node");
+        let passed_on = Line { node: 1, station: 0, kind: Kind::Repeated };
+        for lines in [&[line(0, 0)][..], &[line(0, 0), passed_on], &[passed_on]] {
+            let lost = Offer { answer: None, ..here.clone() };
+            let first = if lines.len() == 1 && lines[0].node == 1 { lost } else { here.clone() };
+            assert_eq!(count(PLAIN, &[first, same.clone()], lines), 0, "a retransmission to the other node");
+        }
+        let anew = [line(0, 0), line(1, 0)];
+        assert_eq!(count(PLAIN, &[here.clone(), same], &anew), 1, "a retransmission that was judged anew");
+        let nobody = "nobody has asked twice";
+        assert_eq!(count(PLAIN, &[fair(here.clone())], &[line(0, 0), passed_on]), 1, "{nobody}");
+        assert_eq!(count(PLAIN, &[here], &[line(0, 0), passed_on]), 0, "sent again in foul weather");
     }
 
     #[test]
@@ -429,7 +456,9 @@ mod tests {
         let lines = [line(0, 0), Line { node: 1, station: 0, kind: Kind::Repeated }];
         let pair = |second: Offer| [offer(0, 0), second];
         assert_eq!(count(GRACE, &pair(again(2)), &lines), 0, "in time");
-        assert_eq!(count(PLAIN, &pair(again(2)), &lines), 2, "without a grace time");
+        assert_eq!(count(PLAIN, &pair(again(2)), &lines), 1, "without a grace time");
+        let fairly = [fair(offer(0, 0)), fair(again(2))];
+        assert_eq!(count(PLAIN, &fairly, &lines), 2, "the same in fair weather, as the logs tell too");
         assert_eq!(count(GRACE, &pair(again(9)), &lines), 1, "too late");
         let elsewhere = Offer { gateway: 1, ..again(2) };
         assert_eq!(count(GRACE, &pair(elsewhere), &lines), 1, "through another gateway");
