@@ -111,12 +111,17 @@ impl Trial {
         let (run, faults) = self.live(&mut bank);
         let history = run.history();
         println!(
-            "{} packets, {} codes accepted, {} faults in {:?}",
+            "{} packets, {} codes accepted, {} users locked, {} faults in {:?}",
             history.offers.len(),
             history.accepted(),
+            history.locks(self.promise).len(),
             self.faults.len(),
             begun.elapsed()
         );
+        if self.promise.scope == Scope::Node {
+            let twice = history.twice(Promise { scope: Scope::Cluster, ..self.promise }).len();
+            println!("{twice} of them by two nodes, which is not promised not to be");
+        }
         assert!(faults.is_empty(), "{} of {:?}: {faults:#?}", faults.len(), self.faults);
         assert!(history.accepted() > 20, "hardly anybody was accepted");
         drop(history);
@@ -255,8 +260,11 @@ fn goes_on_alone(bank: &Bank) {
 }
 
 #[test]
-fn two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
-    Trial::new(Kind::Redis, 2).hold();
+fn otp_26_two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
+    let mut trial = Trial::new(Kind::Redis, 2);
+    // Clocks of nodes are never quite the same.
+    trial.plan.ahead = vec![-9, 9];
+    trial.hold();
 }
 
 #[test]
@@ -264,14 +272,13 @@ fn three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_ove
     let mut trial = Trial::new(Kind::Postgres, 3);
     trial.plan.standby = Standby::Yes;
     trial.faults.push(Fault::FailOver);
-    // Clocks of nodes are never quite the same.
     trial.plan.ahead = vec![-9, 0, 9];
     trial.hold();
 }
 
 /// What Redis answers before its replica has it is lost with it: then each node still refuses what it knows itself.
 #[test]
-fn after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
+fn otp_26_after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.plan.standby = Standby::Yes;
     trial.promise.scope = Scope::Node;
@@ -285,23 +292,21 @@ fn a_lost_answer_is_given_once_more_and_a_replay_is_refused_on_three_nodes() {
     trial.plan.client = "lost-answer-grace = \"5s\"\n".into();
     trial.promise.grace = Some(Duration::from_secs(5));
     trial.lost_answers = LostAnswers::AreAskedForAgain;
-    trial.faults.truncate(3);
+    if dice::number("SEKISHO_CLUSTER_FAULTS").is_none() {
+        trial.faults.truncate(3);
+    }
     trial.hold();
 }
 
 #[test]
-fn one_named_node_goes_on_alone_and_is_fenced_when_the_engine_returns() {
+fn otp_26_one_named_node_goes_on_alone_and_is_fenced_when_the_engine_returns() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.plan.state.push_str("cluster-lost = \"alone\"\ncluster-alone = \"a\"\n");
     let mut dice = Dice::new(trial.seed);
-    let rounds = dice::number("SEKISHO_CLUSTER_FAULTS").unwrap_or(1);
-    trial.faults = (0..rounds)
-        .flat_map(|_| {
-            let mut round = vec![Fault::LoseEngine, Fault::PartAlone, Fault::FreezeAlone];
-            round.swap(0, dice.index(3));
-            round
-        })
-        .collect();
+    let kinds = [Fault::LoseEngine, Fault::PartAlone, Fault::FreezeAlone];
+    // Each takes longer than a lease and its margin: the short form has one of them.
+    let count = dice::number("SEKISHO_CLUSTER_FAULTS").unwrap_or(1);
+    trial.faults = (0..count).map(|_| kinds[dice.index(kinds.len())]).collect();
     trial.hold();
 }
 

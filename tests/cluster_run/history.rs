@@ -260,21 +260,28 @@ impl History {
         if promise.scope == Scope::Node {
             return Vec::new();
         }
+        let mut faults = Vec::new();
+        for (holder, locked) in self.locks(promise) {
+            let late = |offer: &&Offer| offer.shown.holder() == holder && offer.begin > locked;
+            let passed = self.offers.iter().filter(late).filter(|offer| offer.is_accepted());
+            faults.extend(passed.map(|offer| format!("locked since {locked:?}, and accepted: {offer:?}")));
+        }
+        faults
+    }
+
+    /// Who was locked, and when that was answered.
+    pub fn locks(&self, promise: Promise) -> Vec<(usize, Duration)> {
         let mut failures: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
         for offer in self.offers.iter().filter(|offer| offer.is_rejected()) {
             if let (Shown::Wrong(holder), Some((end, _))) = (offer.shown, offer.answer) {
                 failures.entry(holder).or_default().push(end);
             }
         }
-        let mut faults = Vec::new();
-        for (holder, mut ends) in failures {
+        let locked = |(holder, mut ends): (usize, Vec<Duration>)| {
             ends.sort_unstable();
-            let Some(locked) = ends.get(promise.max_failures.saturating_sub(1)).copied() else { continue };
-            let late = |offer: &&Offer| offer.shown.holder() == holder && offer.begin > locked;
-            let passed = self.offers.iter().filter(late).filter(|offer| offer.is_accepted());
-            faults.extend(passed.map(|offer| format!("locked since {locked:?}, and accepted: {offer:?}")));
-        }
-        faults
+            Some((holder, *ends.get(promise.max_failures.checked_sub(1)?)?))
+        };
+        failures.into_iter().filter_map(locked).collect()
     }
 
     /// What healthy nodes have refused or left unanswered without a reason.
