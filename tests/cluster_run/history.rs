@@ -6,7 +6,8 @@
 //! - **once**: one packet with a code is accepted, over all nodes and times. The same packet again is no second login;
 //!   with a grace time for lost answers, neither is one more packet of the same login soon after it.
 //! - **evidence**: who answers an accept has a line about it, and all lines together tell of one accept for a code.
-//! - **locks**: when the answer that makes a lock is out, no node accepts a right code of that user.
+//! - **locks**: when the answer that makes a lock is out, no node accepts a right code of that user; and so many refused
+//!   wrong codes make one.
 //! - **fair**: while nothing is broken everybody is answered, a new code is accepted, and the same packet gets the same
 //!   verdict from whichever nodes it reaches.
 
@@ -81,8 +82,8 @@ pub struct Promise {
     pub scope: Scope,
     /// How long after an accept another packet of the same login gets it once more.
     pub grace: Option<Duration>,
-    /// Failures in a row that lock.
-    pub max_failures: usize,
+    /// Failures in a row that lock, if all are counted together; nothing, if nodes may have counted apart.
+    pub max_failures: Option<usize>,
 }
 
 /// For whom a code counts once.
@@ -94,7 +95,7 @@ pub enum Scope {
     Node,
 }
 
-/// A line of an audit log about an accept.
+/// A line of an audit log about an accept or a lock.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     pub node: usize,
@@ -102,25 +103,37 @@ pub struct Line {
     pub kind: Kind,
 }
 
-/// What an accept was.
+/// What it tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The code was used up for it.
     First,
     /// An answer that was lost, once more.
     Repeated,
+    /// A refusal that locked the user.
+    Locks,
 }
 
 impl Line {
-    /// The accepts among the lines of a node.
+    /// The accepts and the locks among the lines of a node.
     pub fn of(node: usize, audit: &[Value]) -> Vec<Line> {
-        let accepts = audit.iter().filter(|line| line["outcome"] == "accept");
-        let line = |line: &Value| {
-            let station = line["calling_station"].as_str().and_then(|station| station.parse().ok());
-            let kind = if line["reason"] == "answer-repeated" { Kind::Repeated } else { Kind::First };
-            Line { node, station: station.expect("every packet names its login"), kind }
+        let kind = |line: &Value| match (line["outcome"].as_str(), line["reason"].as_str()) {
+            (Some("accept"), Some("answer-repeated")) => Some(Kind::Repeated),
+            (Some("accept"), _) => Some(Kind::First),
+            _ => line["locks"].is_string().then_some(Kind::Locks),
         };
-        accepts.map(line).collect()
+        let station = |line: &Value| {
+            let station = line["calling_station"].as_str().and_then(|station| station.parse().ok());
+            station.expect("every packet names its login")
+        };
+        audit
+            .iter()
+            .filter_map(|line| Some(Line { node, station: station(line), kind: kind(line)? }))
+            .collect()
+    }
+
+    fn is_accept(&self) -> bool {
+        self.kind != Kind::Locks
     }
 }
 
@@ -157,7 +170,7 @@ impl History {
         let mut faults = self.twice(promise);
         faults.extend(self.without_evidence(lines));
         faults.extend(self.evidence_of_two(promise, lines));
-        faults.extend(self.unlocked(promise));
+        faults.extend(self.unlocked(promise, lines));
         faults.extend(self.unfair(promise));
         faults
     }
@@ -189,9 +202,10 @@ impl History {
     /// Accepts that were answered by a node which has nothing about it in its log.
     fn without_evidence(&self, lines: &[Line]) -> Vec<String> {
         let has = |node: usize, station: usize| {
-            lines.iter().any(|line| (line.node, line.station) == (node, station))
+            lines.iter().any(|line| line.is_accept() && (line.node, line.station) == (node, station))
         };
-        let told: BTreeSet<(usize, usize)> = lines.iter().map(|line| (line.node, line.station)).collect();
+        let accepts = lines.iter().filter(|line| line.is_accept());
+        let told: BTreeSet<(usize, usize)> = accepts.map(|line| (line.node, line.station)).collect();
         let mut faults = Vec::new();
         for offer in self.offers.iter().filter(|offer| offer.is_accepted()) {
             // The same packet may have been judged by another node, whose answer was passed on.
@@ -221,7 +235,7 @@ impl History {
         let foul: BTreeSet<usize> = in_foul.map(|offer| offer.station).collect();
         let mut faults = Vec::new();
         let mut tickets: BTreeMap<Ticket, Vec<Line>> = BTreeMap::new();
-        for line in lines {
+        for line in lines.iter().filter(|line| line.is_accept()) {
             match of_station.get(&line.station) {
                 Some(ticket) => tickets.entry(*ticket).or_default().push(*line),
                 None => faults.push(format!("nobody showed a right code for {line:?}")),
@@ -256,12 +270,12 @@ impl History {
     }
 
     /// Right codes that were accepted of users whom somebody had been told to be refused too often.
-    fn unlocked(&self, promise: Promise) -> Vec<String> {
+    fn unlocked(&self, promise: Promise, lines: &[Line]) -> Vec<String> {
         if promise.scope == Scope::Node {
             return Vec::new();
         }
         let mut faults = Vec::new();
-        for (holder, locked) in self.locks(promise) {
+        for (holder, locked) in self.locks(promise, lines) {
             let late = |offer: &&Offer| offer.shown.holder() == holder && offer.begin > locked;
             let passed = self.offers.iter().filter(late).filter(|offer| offer.is_accepted());
             faults.extend(passed.map(|offer| format!("locked since {locked:?}, and accepted: {offer:?}")));
@@ -269,19 +283,31 @@ impl History {
         faults
     }
 
-    /// Who was locked, and when that was answered.
-    pub fn locks(&self, promise: Promise) -> Vec<(usize, Duration)> {
+    /// Who was locked, and when that was answered: as nodes have written, and as answers tell.
+    pub fn locks(&self, promise: Promise, lines: &[Line]) -> BTreeMap<usize, Duration> {
+        let said: BTreeSet<(usize, usize)> = lines
+            .iter()
+            .filter(|line| line.kind == Kind::Locks)
+            .map(|line| (line.node, line.station))
+            .collect();
+        let mut locks: BTreeMap<usize, Duration> = BTreeMap::new();
         let mut failures: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
         for offer in self.offers.iter().filter(|offer| offer.is_rejected()) {
-            if let (Shown::Wrong(holder), Some((end, _))) = (offer.shown, offer.answer) {
-                failures.entry(holder).or_default().push(end);
+            let (Shown::Wrong(holder), Some((end, _))) = (offer.shown, offer.answer) else { continue };
+            failures.entry(holder).or_default().push(end);
+            if said.contains(&(offer.node, offer.station)) {
+                locks.entry(holder).or_insert(end);
             }
         }
-        let locked = |(holder, mut ends): (usize, Vec<Duration>)| {
+        for (holder, mut ends) in failures {
             ends.sort_unstable();
-            Some((holder, *ends.get(promise.max_failures.checked_sub(1)?)?))
-        };
-        failures.into_iter().filter_map(locked).collect()
+            let enough = promise.max_failures.and_then(|most| ends.get(most.checked_sub(1)?).copied());
+            if let Some(end) = enough {
+                let locked = locks.entry(holder).or_insert(end);
+                *locked = end.min(*locked);
+            }
+        }
+        locks
     }
 
     /// What healthy nodes have refused or left unanswered without a reason.
@@ -383,7 +409,7 @@ mod tests {
     use super::*;
 
     const CODE: Ticket = Ticket { holder: 1, step: 7 };
-    const PLAIN: Promise = Promise { scope: Scope::Cluster, grace: None, max_failures: 2 };
+    const PLAIN: Promise = Promise { scope: Scope::Cluster, grace: None, max_failures: Some(2) };
     const NODE: Promise = Promise { scope: Scope::Node, ..PLAIN };
     const GRACE: Promise = Promise { grace: Some(Duration::from_secs(5)), ..PLAIN };
 
@@ -491,7 +517,12 @@ mod tests {
         let during = Offer { begin: Duration::from_secs(1), ..late.clone() };
         assert_eq!(count(PLAIN, &[wrong(0, 0), wrong(1, 1), during], &lines), 0, "at the same moment");
         let silent = Offer { answer: None, ..wrong(1, 1) };
-        assert_eq!(count(PLAIN, &[wrong(0, 0), silent, late], &lines), 0, "nobody was told");
+        assert_eq!(count(PLAIN, &[wrong(0, 0), silent, late.clone()], &lines), 0, "nobody was told");
+        let apart = Promise { max_failures: None, ..PLAIN };
+        let all = [wrong(0, 0), wrong(1, 1), late];
+        assert_eq!(count(apart, &all, &lines), 0, "counted by nodes that knew nothing of each other");
+        let said = [line(1, 2), Line { node: 0, station: 1, kind: Kind::Locks }];
+        assert_eq!(count(apart, &all, &said), 1, "locked by the word of a node");
     }
 
     #[test]
