@@ -15,14 +15,17 @@
 mod audit;
 mod challenge;
 mod clients;
+mod cluster;
 mod cluster_run;
 mod codes;
 mod crash;
 mod directory_down;
 mod disk;
 mod flood;
+mod formats;
 mod four_eyes;
 mod harness;
+mod http_api;
 mod independent;
 mod inventory;
 mod layouts;

@@ -124,6 +124,8 @@ tables! {
         status_server: bool,
         /// The most of its requests in flight.
         in_flight_max: u64,
+        /// For how long an accepted login is answered again, once, to a new packet.
+        lost_answer_grace: Length,
     }
 
     /// `[directory]`.
@@ -335,14 +337,64 @@ tables! {
         directory: PathBuf,
         /// When a mark is on disk.
         durability: Durability,
+        /// The engine that several nodes share, as a URL.
+        cluster: String,
+        /// Its password itself; loopback only.
+        cluster_password: String,
+        /// A file that holds it.
+        cluster_password_file: PathBuf,
+        /// A systemd credential that holds it.
+        cluster_password_credential: String,
+        /// The authorities of its certificate.
+        cluster_ca_file: PathBuf,
+        /// A file with the key that all nodes share.
+        cluster_key_file: PathBuf,
+        /// A systemd credential with that key.
+        cluster_key_credential: String,
+        /// What happens when the engine cannot be reached.
+        cluster_lost: ClusterLost,
+        /// The node that may go on alone.
+        cluster_alone: String,
+        /// How long one answer of the engine may take.
+        cluster_timeout: Length,
+        /// This node's name.
+        node: String,
     }
 
     /// `[http]`.
     Http {
-        /// The address of metrics and health.
+        /// The address of everything.
         listen: Listen,
-        /// Allows an address that is not loopback.
+        /// Allows monitoring in clear on an address that is not loopback.
         allow_cleartext: bool,
+        /// A second address, in clear, for monitoring alone.
+        monitoring_listen: Listen,
+        /// The server's certificate.
+        tls_certificate: PathBuf,
+        /// Its key.
+        tls_key: PathBuf,
+        /// A systemd credential that holds the key.
+        tls_key_credential: String,
+        /// The authorities of callers' certificates.
+        client_ca: PathBuf,
+        /// Requests of one source or caller.
+        requests_per_minute: u64,
+        /// Setups of one source.
+        setups_per_minute: u64,
+        /// Who may call.
+        caller: Vec<HttpCaller>,
+    }
+
+    /// `[[http.caller]]`.
+    HttpCaller {
+        /// The name that `[[admin.operator]]` gives roles to.
+        name: String,
+        /// A file that holds the bearer token.
+        token_file: PathBuf,
+        /// A systemd credential that holds it.
+        token_credential: String,
+        /// The DNS name in the caller's certificate.
+        certificate_name: String,
     }
 
     /// `[admin]`.
@@ -453,6 +505,14 @@ tables! {
 }
 
 words! {
+    /// `cluster-lost`.
+    ClusterLost {
+        /// Nobody is answered.
+        NoAnswer,
+        /// One named node goes on alone.
+        Alone,
+    }
+
     /// In which role somebody acts.
     ActorRole {
         /// The bank's counter.

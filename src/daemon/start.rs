@@ -1,6 +1,7 @@
 //! From settings to a running daemon, in the one order that keeps all promises.
 
 use super::systemd::{HandedError, HandedSocket};
+use super::web::{self, Web};
 use super::workers::Workers;
 use super::{gauges, systemd};
 use crate::admin::operations::{Ground, Operations, Rules};
@@ -8,6 +9,7 @@ use crate::admin::refusal::Refuse;
 use crate::admin::socket;
 use crate::audit::{self, Audit};
 use crate::clock::{self, Moment};
+use crate::cluster::{self, Cluster};
 use crate::config;
 use crate::config::Settings;
 use crate::directory::Directory;
@@ -33,13 +35,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 
 /// A daemon that answers. Ends by [`super::run`].
 pub struct Running {
     /// Addresses that RADIUS is answered on.
     pub radius: Vec<SocketAddr>,
-    /// The address of metrics and health.
+    /// The address of the API, metrics and health.
     pub http: SocketAddr,
     /// What is written to users, and how it reaches them.
     pub letters: Arc<Letters>,
@@ -49,7 +50,7 @@ pub struct Running {
     pub(super) metrics: Arc<Metrics>,
     pub(super) audit: Arc<Audit>,
     pub(super) hold: Arc<Hold<Outgoing>>,
-    pub(super) http_stop: Option<oneshot::Sender<()>>,
+    pub(super) web: Option<Web>,
     pub(super) admin_socket: PathBuf,
     pub(super) operations: Arc<Operations>,
 }
@@ -62,6 +63,7 @@ impl Running {
             event = "ready",
             radius_udp = addresses.join(","),
             http = %self.http,
+            http_monitoring = self.web.as_ref().and_then(|web| web.monitoring).map(tracing::field::display),
             admin = %self.admin_socket.display(),
             version = env!("CARGO_PKG_VERSION"),
             "answering"
@@ -79,7 +81,7 @@ pub enum StartError {
     #[error(transparent)]
     Handed(#[from] HandedError),
     /// The HTTP address cannot be listened on.
-    #[error("cannot listen on [http] listen = {0}: {1}")]
+    #[error("cannot listen for [http] on {0}: {1}")]
     Http(SocketAddr, std::io::Error),
     /// The admin socket cannot be made.
     #[error("cannot make the admin socket {0}: {1}")]
@@ -111,6 +113,9 @@ pub enum StartError {
     /// The system gives no thread, no randomness or no socket.
     #[error("the system refuses: {0}")]
     System(#[from] std::io::Error),
+    /// The engine that nodes share cannot be used as configured.
+    #[error("the shared engine of [state] cluster {0}")]
+    Cluster(#[from] cluster::Trouble),
     /// Our own counters contradict each other.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -153,10 +158,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
             radius.push(sockets.bind(*address, workers)?);
         }
     }
-    let http_listener = runtime
-        .block_on(tokio::net::TcpListener::bind(settings.http.listen))
-        .map_err(|error| StartError::Http(settings.http.listen, error))?;
-    let http_address = http_listener.local_addr()?;
+    let web = web::Bound::to(&settings.http, &runtime)
+        .map_err(|(address, error)| StartError::Http(address, error))?;
     let outbound = sockets.outbound();
 
     // Then the memory: what was used up before this start stays used up.
@@ -201,7 +204,9 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     };
     let attributes_max = settings.radius.attributes_max;
     let judged_by = pipeline::Settings::new(settings.clients, attributes_max, &metrics, None)?;
-    let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
+    let cluster = join_cluster(settings.cluster, &tables, &metrics, &runtime)?;
+    let pipeline = Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)).with(cluster);
+    let pipeline = Arc::new(pipeline);
     let drive = Drive::new(pipeline, edges, store, Arc::clone(&audit), exit, runtime.handle().clone());
 
     let letters = {
@@ -213,14 +218,6 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let not_ready = gauges::not_ready(&drive, &audit);
     let workers = Workers::start(&sockets, &drive, &hold, &audit, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
-
-    let (http_stop, stopped) = oneshot::channel();
-    let routes = http::routes(http::State {
-        metrics: Arc::clone(&metrics),
-        readiness: gauges::readiness(&not_ready),
-        health: workers.health(),
-    });
-    runtime.spawn(http::serve(http_listener, routes, async { drop(stopped.await) }));
 
     let rules = admin_rules(&settings.admin, &settings.profiles);
     let admin_socket = settings.admin.socket;
@@ -240,9 +237,16 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     };
     runtime.spawn(socket::serve(listener, Arc::clone(&operations)));
 
+    let shown = http::State {
+        metrics: Arc::clone(&metrics),
+        readiness: gauges::readiness(&not_ready),
+        health: workers.health(),
+    };
+    let web = web.serve(settings.http, shown, &operations, &metrics, &runtime)?;
+
     Ok(Running {
         radius,
-        http: http_address,
+        http: web.address,
         letters,
         runtime,
         drive,
@@ -250,7 +254,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         metrics,
         audit,
         hold,
-        http_stop: Some(http_stop),
+        web: Some(web),
         admin_socket,
         operations,
     })
@@ -268,6 +272,20 @@ pub(super) fn admin_rules(admin: &config::Admin, profiles: &[Arc<Profile>]) -> R
 
 /// One directory as the judgement and as acts see it.
 type Edges = (Arc<dyn Directory>, Arc<dyn Registry>);
+
+/// The engine that nodes share, if there is one. Nobody is answered before it can be reached, but the start does not wait.
+fn join_cluster(
+    settings: Option<cluster::Settings>,
+    tables: &Tables,
+    metrics: &Arc<Metrics>,
+    runtime: &Runtime,
+) -> Result<Option<Arc<Cluster>>, StartError> {
+    let Some(settings) = settings else { return Ok(None) };
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| std::io::Error::other(error.to_string()))?;
+    let (durable, metrics) = (Arc::clone(&tables.durable), Arc::clone(metrics));
+    Ok(Some(Cluster::start(settings, durable, metrics, random, runtime.handle())?))
+}
 
 /// A directory that has been read and goes together with us.
 fn open_directory(

@@ -110,6 +110,22 @@ labels! {
         Modify = "modify",
     }
 
+    /// How this node and the shared engine stand.
+    ClusterStanding {
+        /// The engine decides.
+        Together = "together",
+        /// The engine decides, but codes up to a moment may have been used without its knowing.
+        InDoubt = "together-in-doubt",
+        /// The engine is lost and this node goes on by itself.
+        Alone = "alone",
+        /// The engine cannot be reached.
+        Unreachable = "unreachable",
+        /// This node is writing back what it knows.
+        CatchingUp = "catching-up",
+        /// The node that may go on alone is not connected.
+        Fenced = "fenced",
+    }
+
     /// How an attempt ended.
     Attempt {
         /// As wanted.
@@ -130,12 +146,39 @@ labels! {
         Refused = "refused",
     }
 
+    /// What became of an HTTP request to the API.
+    HttpOutcome {
+        /// Done, or shown.
+        Done = "done",
+        /// Refused.
+        Refused = "refused",
+        /// Nobody that we know.
+        Unauthenticated = "unauthenticated",
+        /// Too often.
+        Limited = "limited",
+        /// Not possible now, or broken.
+        Failed = "failed",
+    }
+
     /// Which of a client's two secrets a request was signed with.
     SecretUsed {
         /// The one in `secret-file`.
         Current = "current",
         /// The one that will take its place.
         Next = "next",
+    }
+}
+
+impl HttpOutcome {
+    /// What a status says.
+    pub const fn of(status: u16) -> HttpOutcome {
+        match status {
+            401 => HttpOutcome::Unauthenticated,
+            429 => HttpOutcome::Limited,
+            500.. => HttpOutcome::Failed,
+            400.. => HttpOutcome::Refused,
+            _ => HttpOutcome::Done,
+        }
     }
 }
 
@@ -216,8 +259,10 @@ mod tests {
         closed::<TokenState>();
         closed::<Table>();
         closed::<DirectoryOperation>();
+        closed::<ClusterStanding>();
         closed::<Attempt>();
         closed::<MailResult>();
+        closed::<HttpOutcome>();
         closed::<SecretUsed>();
         closed::<Verdict>();
         closed::<Reason>();

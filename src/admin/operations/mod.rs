@@ -14,6 +14,7 @@ mod actors;
 mod codes;
 mod deciding;
 mod explain;
+mod export;
 mod import;
 mod letter;
 mod look;
@@ -171,13 +172,15 @@ impl Operations {
 
     /// One act, from what is asked to what is done.
     async fn act(&self, ask: Ask, actor: &Actor, mode: Mode, now: Moment) -> Told {
-        if self.drive.store().health() != Health::Writing {
+        let others = self.drive.pipeline().cluster().is_none_or(|cluster| cluster.answers());
+        if self.drive.store().health() != Health::Writing || !others {
             return Refuse::Journal.told(ProofOf::Actor);
         }
         match &ask {
             Ask::RequestApprove { id } => return self.decide(id, Answer::Approve, actor, mode, now).await,
             Ask::RequestDeny { id } => return self.decide(id, Answer::Deny, actor, mode, now).await,
             Ask::TokenImport(imported) => return self.import(imported, actor, mode, now).await,
+            Ask::TokenExport(wanted) => return self.export(wanted, actor, mode, now).await,
             _ => {}
         }
         let (act, named) = prepare::named(&ask);

@@ -2,7 +2,9 @@
 
 mod admin;
 mod client;
+mod cluster;
 mod directory;
+mod http;
 mod mail;
 mod report;
 mod secret;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 pub use admin::Admin;
 pub use directory::{Directory, Embedded, Ldap};
+pub use http::Http;
 pub use mail::Mail;
 
 /// A configuration without a problem.
@@ -35,6 +38,8 @@ pub struct Settings {
     pub directory: Directory,
     /// What survives a restart.
     pub state: store::Settings,
+    /// The engine that several nodes share, if there are several.
+    pub cluster: Option<crate::cluster::Settings>,
     /// Metrics and health.
     pub http: Http,
     /// The operator's socket.
@@ -62,13 +67,6 @@ pub struct Radius {
     pub workers: Option<usize>,
 }
 
-/// `[http]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http {
-    /// Loopback, unless cleartext was allowed.
-    pub listen: SocketAddr,
-}
-
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -88,9 +86,12 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
         None => Vec::new(),
     };
     let directory = directory::directory(root.directory.as_ref()?, &in_use, report);
+    let http = http::http(root.http.as_ref()?, report);
     let mail = mail::mail(root.mail.as_ref()?, report);
     let (state, evidence, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
+    let shared = cluster::cluster(state, report);
     let settings = Settings {
+        cluster: shared,
         state: store::Settings {
             durability: match state.durability? {
                 file::Durability::Sync => store::Durability::Sync,
@@ -99,7 +100,7 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
             },
             ..store::Settings::new(report.path(&Key::of(&["state", "directory"]), state.directory.as_ref()?))
         },
-        http: http(root.http.as_ref()?, report)?,
+        http: http?,
         admin: admin::admin(root.admin.as_ref()?, report)?,
         audit: audit::Settings {
             file: report.path(&Key::of(&["audit", "file"]), evidence.file.as_ref()?),
@@ -145,16 +146,4 @@ fn radius(written: &file::Radius, report: &mut Report<'_>) -> Radius {
         in_flight_max: report.number(&at.name("in-flight-max"), written.in_flight_max, 16..=65_536),
         workers: written.workers.map(|workers| report.number(&at.name("workers"), Some(workers), 1..=256)),
     }
-}
-
-fn http(written: &file::Http, report: &mut Report<'_>) -> Option<Http> {
-    let listen = written.listen?.0;
-    if !listen.ip().is_loopback() && written.allow_cleartext != Some(true) {
-        report.refuse(
-            &Key::of(&["http", "listen"]),
-            "HTTP has no TLS here, and this address is not loopback",
-            "listen on 127.0.0.1 or [::1], or set http.allow-cleartext = true if the network is trusted",
-        );
-    }
-    Some(Http { listen })
 }
