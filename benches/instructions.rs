@@ -32,7 +32,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 /// What one answer may take. Measured, and a twentieth more: whoever lowers the figure lowers the bound.
-const BOUND: u64 = 60_000;
+const BOUND: u64 = 61_000;
 
 /// Answers of the two runs.
 const FEW: usize = 1_000;
