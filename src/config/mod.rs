@@ -55,14 +55,17 @@ impl Loaded {
         self.problems.iter().filter(|problem| problem.weight == Weight::Warning)
     }
 
-    /// What a reload cannot change, by table: everything but clients and services, as text.
+    /// What a reload cannot change, by table: everything but clients, services, and who may act, as text.
     pub fn fixed(&self) -> BTreeMap<String, String> {
         let mut tables = BTreeMap::new();
         let mut table = String::new();
         for line in self.effective().to_string().lines() {
             if let Some(header) = line.strip_prefix('[') {
                 header.trim_matches(['[', ']']).clone_into(&mut table);
-            } else if !table.starts_with("radius.client") && !table.starts_with("service") {
+            } else if !["radius.client", "service", "admin.may", "admin.operator"]
+                .iter()
+                .any(|reloaded| table.starts_with(reloaded))
+            {
                 let value = line.split("  # ").next().unwrap_or_default();
                 let text: &mut String = tables.entry(table.clone()).or_default();
                 text.push_str(value);
