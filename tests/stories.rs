@@ -38,6 +38,7 @@ mod refusals;
 mod registry;
 mod replay;
 mod retransmission;
+mod rivals;
 mod services_doc;
 mod signature;
 mod silence;
