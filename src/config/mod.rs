@@ -30,6 +30,9 @@ use show::Effective;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Tables that a reload replaces.
+const RELOADED: [&str; 5] = ["radius.client", "service", "http.caller", "admin.may", "admin.operator"];
+
 /// Reads a length of time such as `5s` or `30m`, as configuration and command line write it.
 pub fn length(text: &str) -> Option<std::time::Duration> {
     value::Length::parse(text).map(|length| length.0)
@@ -62,10 +65,7 @@ impl Loaded {
         for line in self.effective().to_string().lines() {
             if let Some(header) = line.strip_prefix('[') {
                 header.trim_matches(['[', ']']).clone_into(&mut table);
-            } else if !["radius.client", "service", "admin.may", "admin.operator"]
-                .iter()
-                .any(|reloaded| table.starts_with(reloaded))
-            {
+            } else if !RELOADED.iter().any(|reloaded| table.starts_with(reloaded)) {
                 let value = line.split("  # ").next().unwrap_or_default();
                 let text: &mut String = tables.entry(table.clone()).or_default();
                 text.push_str(value);

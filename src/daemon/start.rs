@@ -1,6 +1,7 @@
 //! From settings to a running daemon, in the one order that keeps all promises.
 
 use super::systemd::{HandedError, HandedSocket};
+use super::web::{self, Web};
 use super::workers::Workers;
 use super::{gauges, systemd};
 use crate::admin::operations::{Ground, Operations, Rules};
@@ -23,7 +24,8 @@ use crate::pipeline::{self, Outgoing, Pipeline, Tables};
 use crate::policy::Profile;
 use crate::secret::Secret;
 use crate::state::{
-    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Scope, Sources, TimeGuard, duplicates,
+    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Proofs, Scope, Sources, TimeGuard,
+    duplicates,
 };
 use crate::store::{self, Recovered, Store};
 use std::net::SocketAddr;
@@ -32,13 +34,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 
 /// A daemon that answers. Ends by [`super::run`].
 pub struct Running {
     /// Addresses that RADIUS is answered on.
     pub radius: Vec<SocketAddr>,
-    /// The address of metrics and health.
+    /// The address of the API, metrics and health.
     pub http: SocketAddr,
     /// What is written to users, and how it reaches them.
     pub letters: Arc<Letters>,
@@ -48,7 +49,7 @@ pub struct Running {
     pub(super) metrics: Arc<Metrics>,
     pub(super) audit: Arc<Audit>,
     pub(super) hold: Arc<Hold<Outgoing>>,
-    pub(super) http_stop: Option<oneshot::Sender<()>>,
+    pub(super) web: Option<Web>,
     pub(super) admin_socket: PathBuf,
     pub(super) operations: Arc<Operations>,
 }
@@ -61,6 +62,7 @@ impl Running {
             event = "ready",
             radius_udp = addresses.join(","),
             http = %self.http,
+            http_monitoring = self.web.as_ref().and_then(|web| web.monitoring).map(tracing::field::display),
             admin = %self.admin_socket.display(),
             version = env!("CARGO_PKG_VERSION"),
             "answering"
@@ -78,7 +80,7 @@ pub enum StartError {
     #[error(transparent)]
     Handed(#[from] HandedError),
     /// The HTTP address cannot be listened on.
-    #[error("cannot listen on [http] listen = {0}: {1}")]
+    #[error("cannot listen for [http] on {0}: {1}")]
     Http(SocketAddr, std::io::Error),
     /// The admin socket cannot be made.
     #[error("cannot make the admin socket {0}: {1}")]
@@ -152,10 +154,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
             radius.push(sockets.bind(*address, workers)?);
         }
     }
-    let http_listener = runtime
-        .block_on(tokio::net::TcpListener::bind(settings.http.listen))
-        .map_err(|error| StartError::Http(settings.http.listen, error))?;
-    let http_address = http_listener.local_addr()?;
+    let web = web::Bound::to(&settings.http, &runtime)
+        .map_err(|(address, error)| StartError::Http(address, error))?;
     let outbound = sockets.outbound();
 
     // Then the memory: what was used up before this start stays used up.
@@ -186,14 +186,12 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let events = gauges::directory_events(&metrics);
     let (edges, bindings) = open_directory(settings.directory, events, &runtime)?;
 
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
     let clients_max = usize::from(pipeline::CLIENTS_MAX);
     let tables = Tables {
         durable,
         passing: Arc::new(Passing {
             duplicates: Duplicates::new(clients_max, duplicates::SHARE, settings.radius.reply_cache_lifetime),
-            challenges: Challenges::new(clients_max, Secret::new(key)),
+            challenges: Challenges::new(clients_max, Secret::new(random_key()?)),
             sources: Sources::default(),
         }),
         bindings,
@@ -215,14 +213,6 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let workers = Workers::start(&sockets, &drive, &hold, &audit, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
 
-    let (http_stop, stopped) = oneshot::channel();
-    let routes = http::routes(http::State {
-        metrics: Arc::clone(&metrics),
-        readiness: gauges::readiness(&not_ready),
-        health: workers.health(),
-    });
-    runtime.spawn(http::serve(http_listener, routes, async { drop(stopped.await) }));
-
     let rules = admin_rules(&settings.admin, &settings.profiles);
     let admin_socket = settings.admin.socket;
     let operations = Operations::new(Ground {
@@ -241,9 +231,16 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     };
     runtime.spawn(socket::serve(listener, Arc::clone(&operations)));
 
+    let shown = http::State {
+        metrics: Arc::clone(&metrics),
+        readiness: gauges::readiness(&not_ready),
+        health: workers.health(),
+    };
+    let web = web.serve(settings.http, shown, &operations, &metrics, &runtime)?;
+
     Ok(Running {
         radius,
-        http: http_address,
+        http: web.address,
         letters,
         runtime,
         drive,
@@ -251,7 +248,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         metrics,
         audit,
         hold,
-        http_stop: Some(http_stop),
+        web: Some(web),
         admin_socket,
         operations,
     })
@@ -278,7 +275,7 @@ fn open_directory(
 ) -> Result<(Edges, Arc<Bindings>), StartError> {
     match directory {
         config::Directory::Ldap(wanted) => {
-            let bindings = Arc::new(Bindings::new(wanted.scope));
+            let bindings = Arc::new(Bindings::new(wanted.scope).with_proofs(proofs(wanted.password_cache)?));
             let ldap = Ldap::start(wanted.settings, Arc::clone(&bindings), events, runtime.handle())?;
             runtime.block_on(first_reading(&bindings, &*ldap))?;
             match runtime.block_on(ldap.otp_overlay_guards()) {
@@ -298,6 +295,20 @@ fn open_directory(
             Ok(((embedded, registry), bindings))
         }
     }
+}
+
+/// Proofs of passwords under a key of this process, if any are to be kept.
+fn proofs(lifetime: Duration) -> std::io::Result<Proofs> {
+    if lifetime.is_zero() {
+        return Ok(Proofs::none());
+    }
+    Ok(Proofs::new(&Secret::new(random_key()?), lifetime))
+}
+
+fn random_key() -> std::io::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(key)
 }
 
 /// Waits until what the directory holds is known: nobody is answered from half a table.

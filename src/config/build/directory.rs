@@ -31,6 +31,8 @@ pub struct Ldap {
     pub settings: Settings,
     /// Which users memory holds, and for how long.
     pub scope: Scope,
+    /// How long a password that was right is not asked for again; zero for never.
+    pub password_cache: Duration,
 }
 
 /// The embedded directory.
@@ -99,6 +101,7 @@ impl Table<'_, '_> {
         let layout = self.layout();
         let defaults = self.defaults(services);
         let (mode, scope) = self.bindings()?;
+        let password_cache = self.password_cache(mode);
         let keyring = keyring(
             &self.at,
             written.seal_key_file.as_ref(),
@@ -137,6 +140,7 @@ impl Table<'_, '_> {
                 },
             },
             scope,
+            password_cache,
         })
     }
 
@@ -254,6 +258,18 @@ impl Table<'_, '_> {
             }
             file::LdapBindings::Ask => (Mode::Ask, Scope::Cache { lifetime, capacity }),
         })
+    }
+
+    /// Only who follows hears at once that an entry has changed.
+    fn password_cache(&mut self, mode: Mode) -> Duration {
+        let key = self.at.name("password-cache");
+        let bounds = Duration::ZERO..=Duration::from_secs(600);
+        let length = self.report.length(&key, self.written.password_cache, bounds);
+        if !length.is_zero() && mode != Mode::Follow {
+            let why = "a password that was changed would go on working until then";
+            self.report.refuse(&key, why, "leave it at \"0s\", or set bindings = \"follow\"");
+        }
+        length
     }
 
     fn layout(&mut self) -> Option<Layout> {
