@@ -64,6 +64,8 @@ impl Operations {
         let deadline = now.mono.plus(PATIENCE);
         let seen = self.registry().user(&user_name(name)?, deadline).await?;
         let Seen { value: registered, version } = seen.ok_or_else(|| Refuse::UserUnknown(name.to_owned()))?;
+        // What other nodes know of the user. Without them the act is refused when it is recorded.
+        let _ = self.drive.refresh(&registered.user).await;
         let token = match &registered.token {
             Some(serial) => self.registry().token(serial, deadline).await?,
             None => None,
