@@ -447,6 +447,10 @@ fn http_settings_are_checked_together() {
         ),
         (caller("token-file = \"token\"\ncertificate-name = \"b\""), "a caller shows one thing"),
         (caller(""), "a caller shows one thing"),
+        (
+            caller("token-file = \"token\"").replace("\"a\"", "\"root\""),
+            "this name stands for a user of this machine",
+        ),
         (caller("certificate-name = \"b.example.jp\""), "no certificate is asked for without authorities"),
         (format!("{tls}[[http.caller]]\ntoken-file = \"token\"\n"), "http.caller[0].name: it is missing"),
     ] {
