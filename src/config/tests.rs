@@ -596,3 +596,95 @@ fn files_that_cannot_be_read_are_problems_with_a_place() {
     let found = lines(&place.load("f.toml", &[]));
     assert!(found.len() >= 2 && found.iter().all(|line| line.contains("write it as TOML")), "{found:?}");
 }
+
+#[test]
+fn each_mistake_about_the_engine_is_refused_with_its_key_and_what_is_right() {
+    let place = Place::new();
+    place.write_secret("key", SEAL);
+    place.write_secret("short", "AAECAwQFBgcICQ==");
+    place.write_secret("no-base64", "this is no base64, however long it may be made");
+    let right = [
+        ("cluster", "\"rediss://redis.example.jp\""),
+        ("node", "\"tokyo-1\""),
+        ("cluster-key-file", "\"key\""),
+        ("cluster-ca-file", "\"ca.pem\""),
+    ];
+    let state = |changes: &[(&str, &str)]| {
+        let mut text = GOOD.to_owned() + "[state]\n";
+        for (key, value) in
+            right.iter().filter(|(key, _)| changes.iter().all(|(other, _)| other != key)).chain(changes)
+        {
+            if !value.is_empty() {
+                text += &format!("{key} = {value}\n");
+            }
+        }
+        text
+    };
+    assert_eq!(place.problems(&state(&[])), [""; 0]);
+    for (changes, expected) in [
+        (
+            &[("cluster", "\"rediss://node:hidden@redis.example.jp\"")][..],
+            &["state.cluster:", "for loopback only", "cluster-password-file", "take it out of the URL"][..],
+        ),
+        (
+            &[("cluster-password", "\"hidden\"")],
+            &["state.cluster-password:", "for loopback only", "cluster-password-file"],
+        ),
+        (&[("cluster", "\"redis://redis.example.jp\"")], &["state.cluster =", "in clear", "rediss://"]),
+        (
+            &[("cluster", "\"redis+sentinel://redis.example.jp/set\"")],
+            &["state.cluster =", "in clear", "rediss+sentinel://"],
+        ),
+        (
+            &[("cluster", "\"postgres://db.example.jp/otp?sslmode=disable\"")],
+            &["state.cluster =", "in clear", "sslmode=require"],
+        ),
+        (&[("cluster", "\"etcd://127.0.0.1\"")], &["state.cluster =", "redis://", "postgres://"]),
+        (
+            &[("cluster", "\"rediss://redis.example.jp:0\"")],
+            &["state.cluster =", "no usable host", "host:port"],
+        ),
+        (&[("cluster", "\"postgres://db.example.jp\"")], &["state.cluster =", "/sekisho"]),
+        (&[("cluster-key-file", "")], &["state.cluster-key-file:", "missing", "cluster-key-credential"]),
+        (&[("cluster-key-file", "\"none\"")], &["state.cluster-key-file =", "cannot be read"]),
+        (
+            &[("cluster-key-file", "\"short\"")],
+            &["state.cluster-key-file =", "not 32 octets in base64", "head -c 32 /dev/urandom | base64"],
+        ),
+        (
+            &[("cluster-key-file", "\"no-base64\"")],
+            &["state.cluster-key-file =", "not 32 octets in base64", "head -c 32 /dev/urandom | base64"],
+        ),
+        (&[("cluster-lost", "\"alone\"")], &["state.cluster-alone:", "missing", "the one node that goes on"]),
+        (
+            &[("cluster-alone", "\"tokyo-1\"")],
+            &["state.cluster-alone =", "cluster-lost = \"alone\" only", "set cluster-lost"],
+        ),
+        (&[("cluster-lost", "\"maybe\"")], &["state.cluster-lost", "no-answer", "alone"]),
+        (&[("node", "")], &["state.node:", "missing", "each node has its own"]),
+        (&[("cluster-timeout", "\"0s\"")], &["state.cluster-timeout =", "out of bounds", "50ms", "10s"]),
+        (&[("cluster-timeout", "\"1h\"")], &["state.cluster-timeout =", "out of bounds", "50ms", "10s"]),
+        (
+            &[("cluster-ca-file", "\"none.pem\"")],
+            &["state.cluster-ca-file =", "cannot be read", "authorities"],
+        ),
+        (&[("cluster-ca-file", "\"key\"")], &["state.cluster-ca-file =", "no certificate", "authorities"]),
+        (
+            &[("cluster", ""), ("cluster-lost", "\"alone\"")],
+            &["state.cluster-lost =", "no cluster", "take it out"],
+        ),
+        (
+            &[("cluster", ""), ("cluster-alone", "\"tokyo-1\"")],
+            &["state.cluster-alone =", "no cluster", "take it out"],
+        ),
+    ] {
+        let found = place.problems(&state(changes));
+        assert!(matches!(found.as_slice(), [one] if one.contains(": error: ")), "{changes:?}: {found:#?}");
+        assert!(expected.iter().all(|word| found.concat().contains(word)), "{changes:?}: {found:#?}");
+        assert!(!found.concat().contains("hidden"), "{found:#?}");
+    }
+    let client = GOOD.replace("service = \"s\"", "service = \"s\"\nlost-answer-grace = \"31s\"");
+    let found = place.problems(&client).concat();
+    let expected = ["radius.client[0].lost-answer-grace =", "out of bounds", "30s"];
+    assert!(expected.iter().all(|word| found.contains(word)), "{found}");
+}

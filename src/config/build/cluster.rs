@@ -16,9 +16,13 @@ use std::time::Duration;
 pub fn cluster(written: &file::State, report: &mut Report<'_>) -> Option<Settings> {
     let at = Key::of(&["state"]);
     let Some(url) = &written.cluster else {
-        if written.cluster_lost == Some(file::ClusterLost::Alone) {
+        let alone = [
+            ("cluster-lost", written.cluster_lost == Some(file::ClusterLost::Alone)),
+            ("cluster-alone", written.cluster_alone.is_some()),
+        ];
+        for (key, _) in alone.into_iter().filter(|&(_, given)| given) {
             let right = "write cluster = \"redis://…\" or \"postgres://…\", or take it out";
-            report.refuse(&at.name("cluster-lost"), "there is no cluster whose engine could be lost", right);
+            report.refuse(&at.name(key), "there is no cluster whose engine could be lost", right);
         }
         return None;
     };
