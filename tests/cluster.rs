@@ -3,9 +3,10 @@
 use crate::harness::daemon::{run, write};
 use crate::harness::postgres::{self, Postgres};
 use crate::harness::redis::Redis;
-use crate::harness::slapd::{self, Slapd};
+use crate::harness::slapd::{self, Certificates, Slapd, Validity};
 use crate::harness::{
     Daemon, Gateway, PASSWORD, SECRET, Seed, WorldBuilder, at_step_begin, holder, wait_for, wait_for_long,
+    wait_or,
 };
 use std::path::PathBuf;
 use std::sync::{Arc, Barrier};
@@ -75,10 +76,16 @@ impl Engine {
 
 impl Node {
     fn start(builder: &WorldBuilder, slapd: &Slapd, engine: &Engine, name: &str) -> Node {
+        let node = Node::launch(builder, slapd, &engine.url(), name, &[]);
+        node.wait_until_ready();
+        node
+    }
+
+    /// Starts it with these files beside its configuration; whether it ever answers is open.
+    fn launch(builder: &WorldBuilder, slapd: &Slapd, url: &str, name: &str, files: &[(&str, &str)]) -> Node {
         let directory = tempfile::tempdir().unwrap();
         let state = format!(
-            "cluster = {:?}\nnode = \"{name}\"\ncluster-key-file = \"cluster.key\"\ncluster-timeout = \"3s\"\n{}",
-            engine.url(),
+            "cluster = {url:?}\nnode = \"{name}\"\ncluster-key-file = \"cluster.key\"\ncluster-timeout = \"3s\"\n{}",
             builder.state
         );
         let own = WorldBuilder { state, ..copied(builder) };
@@ -86,11 +93,12 @@ impl Node {
         write(directory.path(), "gateway.secret", SECRET);
         write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
         write(directory.path(), "cluster.key", &slapd::base64(&[7; 32]));
+        for (file, text) in files {
+            write(directory.path(), file, text);
+        }
         let daemon = Daemon::start_with(&config, &[]);
         let gateway = Gateway::new(daemon.radius[0], SECRET);
-        let node = Node { daemon, gateway, config, directory };
-        node.wait_until_ready();
-        node
+        Node { daemon, gateway, config, directory }
     }
 
     fn wait_until_ready(&self) {
@@ -381,4 +389,118 @@ fn the_named_node_goes_on_alone_and_the_others_hear_of_it_before_they_answer_aga
     assert!(bank.b.gateway.login("alice", &alone).is_reject(), "used while the other node was alone");
     assert_eq!(bank.b.last_reason(), "code-used");
     assert!(!bank.b.gateway.login("alice", &format!("{PASSWORD}000000")).is_accept());
+}
+
+/// A node that stays silent, and says a trouble with each of these words in it.
+fn stays_out(node: &Node, field: &str, words: &[&str], case: &str) {
+    let said = wait_or(
+        &format!("{case}: a trouble with {words:?}"),
+        || node.command(&["status"]),
+        || Some(node.command(&["status"])).filter(|said| words.iter().all(|word| said.contains(word))),
+    );
+    assert!(said.contains("unreachable"), "{case}: {said}");
+    assert_eq!(node.daemon.get("/readyz").0, 503, "{case}");
+    node.gateway.expect_silence(&node.gateway.request("alice", field.as_bytes()));
+    let checked = node.command(&["check", "--online"]);
+    assert!(words.iter().all(|word| checked.contains(word)), "{case}: {checked}");
+}
+
+#[test]
+fn an_engine_behind_tls_is_used_only_if_its_certificate_is_the_right_one() {
+    let certificates = Certificates::new(&["localhost"], Validity::Current);
+    let stranger = Certificates::new(&["localhost"], Validity::Current);
+    let past = Certificates::new(&["localhost"], Validity::Past);
+    let builder = WorldBuilder { state: "cluster-ca-file = \"ca.pem\"\n".to_owned(), ..usual() };
+    for kind in BOTH {
+        let slapd = Slapd::start(&builder.directory_options());
+        let engine = Engine::start(kind);
+        let field = builder.people[0].tokens[0].field(0);
+        let url = |host: &str, port: u16| match kind {
+            Kind::Redis => format!("rediss://{host}:{port}"),
+            Kind::Postgres => {
+                format!("postgres://{}@{host}:{port}/{}?sslmode=require", postgres::USER, postgres::DATABASE)
+            }
+        };
+        let launch = |url: &str, ca: &str| Node::launch(&builder, &slapd, url, "a", &[("ca.pem", ca)]);
+        let protect = |certificates: &Certificates| match &engine {
+            Engine::Redis(redis) => redis.protect(certificates),
+            Engine::Postgres(postgres) => {
+                postgres.protect(certificates);
+                postgres.port()
+            }
+        };
+        // A server without TLS is not spoken to in clear. Redis waits for more of what it takes for a command.
+        let (clear, words) = match &engine {
+            Engine::Redis(redis) => (redis.port(), "did not answer in time"),
+            Engine::Postgres(postgres) => (postgres.port(), "server does not support TLS"),
+        };
+        stays_out(&launch(&url("localhost", clear), &certificates.ca), &field, &[words], "clear text");
+
+        let port = protect(&certificates);
+        let wrong = launch(&url("localhost", port), &stranger.ca);
+        stays_out(&wrong, &field, &["invalid peer certificate"], "another authority");
+        drop(wrong);
+        let wrong = launch(&url("127.0.0.1", port), &certificates.ca);
+        stays_out(&wrong, &field, &["not valid for name", "localhost"], "another name");
+        drop(wrong);
+        let right = launch(&url("localhost", port), &certificates.ca);
+        right.wait_until_ready();
+        at_step_begin(30, 10);
+        let field = builder.people[0].tokens[0].field(0);
+        assert!(right.gateway.login("alice", &field).is_accept(), "{kind:?}");
+        assert!(right.gateway.login("alice", &field).is_reject(), "{kind:?}");
+        if let Engine::Postgres(postgres) = &engine {
+            let sql = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                WHERE application_name = 'sekisho'";
+            assert_eq!(postgres.query(sql).trim(), "t");
+        }
+        drop(right);
+        let port = protect(&past);
+        let wrong = launch(&url("localhost", port), &past.ca);
+        stays_out(&wrong, &field, &["expired"], "a certificate of the past");
+    }
+}
+
+/// What `docs/operations.md` gives the engine's user.
+const ACL: [&str; 7] = ["~sekisho:*", "+@read", "+@write", "+@scripting", "+@connection", "+info", "+time"];
+
+#[test]
+fn an_engine_that_wants_a_password_gets_the_one_of_the_file() {
+    const RIGHT: &str = "bmlzaGktaGlnYXNoaQ";
+    let builder = WorldBuilder { state: "cluster-password-file = \"password\"\n".to_owned(), ..usual() };
+    let operations = include_str!("../docs/operations.md").replace('\n', " ");
+    assert!(operations.contains(&ACL.join(" ")), "the documented line is the one that is tried");
+    for (kind, user) in [(Kind::Redis, ""), (Kind::Redis, "sekisho@"), (Kind::Postgres, "")] {
+        let slapd = Slapd::start(&builder.directory_options());
+        let engine = Engine::start(kind);
+        match &engine {
+            Engine::Redis(redis) if user.is_empty() => redis.want_password(RIGHT),
+            Engine::Redis(redis) => {
+                let secret = format!(">{RIGHT}");
+                let who = ["ACL", "SETUSER", "sekisho", "on", &secret];
+                assert_eq!(redis.command(&[who.as_slice(), &ACL].concat()).trim(), "OK");
+                redis.want_password("bm9ib2R5");
+            }
+            Engine::Postgres(postgres) => postgres.want_password(RIGHT),
+        }
+        let url = engine.url().replace("redis://", &format!("redis://{user}"));
+        let launch = |password: &str| Node::launch(&builder, &slapd, &url, "a", &[("password", password)]);
+        let case = format!("{kind:?} {user}");
+        let words: &[&str] = match kind {
+            Kind::Redis => &["refused", "assword"],
+            Kind::Postgres => &["refused", "password authentication failed for user \"sekisho\""],
+        };
+        let field = builder.people[0].tokens[0].field(0);
+        let wrong = launch("d3Jvbmctd3Jvbmc");
+        stays_out(&wrong, &field, words, &case);
+        assert!(!wrong.daemon.log().contains("d3Jvbmctd3Jvbmc"), "the password is never told");
+        drop(wrong);
+        let right = launch(&format!("{RIGHT}\n"));
+        right.wait_until_ready();
+        at_step_begin(30, 10);
+        let field = builder.people[0].tokens[0].field(0);
+        assert!(right.gateway.login("alice", &field).is_accept(), "{case}");
+        assert!(right.gateway.login("alice", &field).is_reject(), "{case}");
+        assert_eq!(right.last_reason(), "code-used");
+    }
 }

@@ -1,6 +1,7 @@
 //! A real PostgreSQL on a loopback port with a folder of its own, for as long as the value lives.
 
 use super::process::{Family, free_port, succeeded};
+use super::slapd::Certificates;
 use super::wait_for;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -55,6 +56,33 @@ impl Postgres {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Speaks TLS as well, on the same port.
+    pub fn protect(&self, certificates: &Certificates) {
+        use std::os::unix::fs::PermissionsExt as _;
+        for (name, text) in [("server.crt", &certificates.certificate), ("server.key", &certificates.key)] {
+            let path = self.data().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((user, group)) = somebody() {
+                std::os::unix::fs::chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
+        self.query("ALTER SYSTEM SET ssl = on");
+        self.query("SELECT pg_reload_conf()");
+        wait_for("postgres to speak TLS", || (self.query("SHOW ssl").trim() == "on").then_some(()));
+    }
+
+    /// Wants a password, by SCRAM; nothing is asked with [`Postgres::query`] after that.
+    pub fn want_password(&self, password: &str) {
+        self.query(&format!("ALTER ROLE {USER} PASSWORD '{password}'"));
+        let who = "host all all 127.0.0.1/32 scram-sha-256\nhost all all ::1/128 scram-sha-256\n";
+        std::fs::write(self.data().join("pg_hba.conf"), who).unwrap();
+        self.query("SELECT pg_reload_conf()");
+        wait_for("postgres to want a password", || {
+            self.try_query(DATABASE, "SELECT 1").is_none().then_some(())
+        });
     }
 
     /// Starts it on what its folder holds.
@@ -114,7 +142,7 @@ impl Postgres {
     fn psql(&self, database: &str, sql: &str) -> Command {
         let mut command = Command::new(tool("psql"));
         let to = ["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER, "-d", database];
-        command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]).args(to).args(["-c", sql]);
+        command.args(["-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=1"]).args(to).args(["-c", sql]);
         command
     }
 

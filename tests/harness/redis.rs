@@ -1,6 +1,7 @@
 //! A real redis-server on a loopback port with a folder of its own, for as long as the value lives.
 
 use super::process::{Family, free_port, succeeded};
+use super::slapd::Certificates;
 use super::wait_for;
 use std::process::{Command, Stdio};
 
@@ -44,6 +45,28 @@ impl Redis {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Speaks TLS as well, on the port that this gives.
+    pub fn protect(&self, certificates: &Certificates) -> u16 {
+        let file = |name: &str, text: &str| {
+            let path = self.directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let certificate = file("server.pem", &certificates.certificate);
+        let key = file("server.key", &certificates.key);
+        let authority = file("ca.pem", &certificates.ca);
+        let (port, files) = (free_port(), ["tls-cert-file", &certificate, "tls-key-file", &key]);
+        let rest = ["tls-ca-cert-file", &authority, "tls-auth-clients", "no", "tls-port", &port.to_string()];
+        let said = self.command(&[&["CONFIG", "SET"], files.as_slice(), rest.as_slice()].concat());
+        assert_eq!(said.trim(), "OK");
+        port
+    }
+
+    /// Wants a password; nothing is asked with [`Redis::command`] after that.
+    pub fn want_password(&self, password: &str) {
+        assert_eq!(self.command(&["CONFIG", "SET", "requirepass", password]).trim(), "OK");
     }
 
     /// Starts it on what its folder holds.
