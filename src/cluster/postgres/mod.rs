@@ -30,8 +30,9 @@ const FORM_NOW: &str = "sekisho 1";
 /// Held while the schema is made: nodes that start together do not make it twice.
 const LOCK: &str = "select pg_advisory_xact_lock(7165484)";
 
-/// What each session needs: plans that stay right while the tables grow, and commits that are on disk.
-const PREPARE: &str = "set enable_seqscan = off; \
+/// What each session needs: plans that stay right while the tables grow, and commits that are on disk. A plan that must
+/// scan although it is told not to costs more than anything on paper, and would be compiled for most of a second.
+const PREPARE: &str = "set enable_seqscan = off; set jit = off; \
     select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local'); \
     set client_min_messages = warning";
 
