@@ -272,8 +272,7 @@ fn otp_26_two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
 }
 
 #[test]
-#[ignore = "on a machine that was busy with other things the nodes got no answers from a PostgreSQL with a standby in time"]
-fn three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_over() {
+fn otp_26_three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_over() {
     let mut trial = Trial::new(Kind::Postgres, 3);
     trial.plan.standby = Standby::Yes;
     // Two disks have to be waited for.
