@@ -12,6 +12,7 @@ use crate::directory::Directory;
 use crate::directory::embedded::{self, Embedded, EmbeddedProblem};
 use crate::directory::ldap::{self, Guarded, Ldap};
 use crate::directory::registry::Registry;
+use crate::directory::seal::Keyring;
 use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
 use crate::mail::{self, Letters};
@@ -47,6 +48,7 @@ pub struct Running {
     pub(super) hold: Arc<Hold<Outgoing>>,
     pub(super) http_stop: Option<oneshot::Sender<()>>,
     pub(super) admin_socket: PathBuf,
+    pub(super) keys: Keys,
 }
 
 impl Running {
@@ -175,7 +177,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 
     // Then the directory, whose first whole reading is waited for.
     let events = gauges::directory_events(&metrics);
-    let (edges, bindings) = open_directory(settings.directory, events, &runtime)?;
+    let (edges, bindings, keys) = open_directory(settings.directory, events, &runtime)?;
 
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -234,7 +236,16 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         hold,
         http_stop: Some(http_stop),
         admin_socket,
+        keys,
     })
+}
+
+/// Whose keys a reload replaces.
+pub(super) enum Keys {
+    /// Those that configuration names.
+    Ldap(Arc<Keyring>),
+    /// Those in the directory's own folder.
+    Embedded(Arc<Embedded>),
 }
 
 /// One directory as the judgement and as acts see it.
@@ -245,7 +256,7 @@ fn open_directory(
     directory: config::Directory,
     events: ldap::Events,
     runtime: &Runtime,
-) -> Result<(Edges, Arc<Bindings>), StartError> {
+) -> Result<(Edges, Arc<Bindings>, Keys), StartError> {
     match directory {
         config::Directory::Ldap(wanted) => {
             let bindings = Arc::new(Bindings::new(wanted.scope));
@@ -254,7 +265,10 @@ fn open_directory(
             match runtime.block_on(ldap.otp_overlay_guards()) {
                 Ok(Guarded::Yes) => Err(StartError::OverlayGuards),
                 // A server that does not show its configuration, or is not there yet, is taken at the operator's word.
-                Ok(Guarded::No | Guarded::Unknown) | Err(_) => Ok(((Arc::clone(&ldap) as _, ldap), bindings)),
+                Ok(Guarded::No | Guarded::Unknown) | Err(_) => {
+                    let keys = Keys::Ldap(Arc::clone(ldap.keyring()));
+                    Ok(((Arc::clone(&ldap) as _, ldap), bindings, keys))
+                }
             }
         }
         config::Directory::Embedded(wanted) => {
@@ -265,7 +279,8 @@ fn open_directory(
             runtime.spawn(Arc::clone(&embedded).keep_confirmed());
             runtime.block_on(first_reading(&bindings, &*embedded))?;
             let registry = embedded.registry();
-            Ok(((embedded, registry), bindings))
+            let keys = Keys::Embedded(Arc::clone(&embedded));
+            Ok(((embedded, registry), bindings, keys))
         }
     }
 }

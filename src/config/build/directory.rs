@@ -361,7 +361,7 @@ fn keyring(
         report.refuse(&key, format!("line {line}: {problem}"), "");
         return None;
     }
-    if keyring.ids().next().is_none() {
+    if keyring.ids().is_empty() {
         report.refuse(&key, "there is no key in it", right);
         return None;
     }

@@ -18,6 +18,7 @@ mod poll;
 mod pool;
 mod reading;
 mod registry;
+mod rewrap;
 mod settings;
 mod shared;
 mod stream;
@@ -38,6 +39,7 @@ pub use settings::{
 };
 
 use crate::clock::{Mono, now};
+use crate::directory::seal::Keyring;
 use crate::directory::{Directory, Found, PasswordAnswer, ServerStatus, Unavailable};
 use crate::identity::UserName;
 use crate::secret::Secret;
@@ -129,6 +131,11 @@ impl Ldap {
     pub fn permit_shrinking(&self) {
         self.shared.permission.store(true, Ordering::Relaxed);
         self.shared.permitted.notify_one();
+    }
+
+    /// The keys that seal and open; they can be replaced while it runs.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.shared.settings.keyring
     }
 
     async fn search(&self, name: &UserName, deadline: Mono) -> Result<Found, Unavailable> {
