@@ -91,6 +91,7 @@ fn judgement(criterion: &mut Criterion) {
                 profile: &profile,
                 requirement: Requirement::Required,
                 user: black_box(&user),
+                contract: sekisho::authenticate::Contracted::Asked,
                 lockout: Lockout::default(),
                 pasts: &pasts,
                 field: field.as_bytes(),

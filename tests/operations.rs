@@ -15,9 +15,9 @@ fn bank(people: Vec<Person>) -> (Clock, World) {
             n + 2
         )
     };
-    // Rejects at once; everything else is as shipped.
-    let hurry: String =
-        profiles.iter().map(|name| format!("[service.{name}]\nreject-delay = \"0s\"\n")).collect();
+    // Rejects at once, and every contract is asked (`registry.rs` has contracts); everything else is as shipped.
+    let hurry = |name: &&str| format!("[service.{name}]\nreject-delay = \"0s\"\ncontracts = \"ignore\"\n");
+    let hurry: String = profiles.iter().map(hurry).collect();
     let clock = Clock::standing_at(NOON);
     let builder = WorldBuilder {
         head: format!("services = \"{SERVICES}\""),
@@ -161,8 +161,15 @@ fn s_04_s_08_p_c_asks_at_operations_and_lets_the_user_decide_about_login() {
     assert!(gateway.operation("undecided", &code("undecided"), "transfer-abroad").is_accept(), "a prefix");
     assert_eq!(operation_of(&world), "transfer");
     assert!(gateway.operation("fee", &code("fee"), "fee-payment").is_accept());
+    // Who has no token yet is asked for the confirmation password, by a bind.
     assert!(gateway.operation("dave", "123456", "transfer").is_reject());
-    assert_eq!(world.last_reason("dave"), "no-token");
+    assert_eq!(world.last_reason("dave"), "password-wrong");
+    assert!(gateway.operation("dave", PASSWORD, "transfer").is_accept());
+    assert_eq!((world.last_reason("dave").as_str(), world.binds("dave")), ("password-instead", 2));
+    assert!(
+        gateway.operation("with", PASSWORD, "transfer").is_reject(),
+        "who has a token has no way around it"
+    );
     for user in ["with", "without", "undecided", "fee"] {
         assert_eq!(world.binds(user), 0, "the gateway has checked the password");
     }

@@ -4,6 +4,7 @@ use crate::harness::gateway::Signed;
 use crate::harness::{
     Clock, Daemon, Gateway, PASSWORD, SECRET, World, WorldBuilder, at_step_begin, code, person, wait_for,
 };
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -71,6 +72,42 @@ fn otp_08_a_hundred_requests_at_once_get_one_accept() {
     assert_eq!(codes.iter().filter(|&&code| code == code::ACCESS_REJECT).count(), 99);
     assert_eq!(world.binds("alice"), 1, "only the one that got the code asked for the password");
     assert_eq!(world.daemon.reason("code-used"), 99.0);
+}
+
+#[test]
+fn otp_08_thousands_of_threads_with_the_same_codes_get_one_accept_for_each() {
+    const THREADS: usize = 2000;
+    const CODES: usize = 20;
+    let people: Vec<_> = (0..CODES).map(|n| person(&format!("user{n}"), &[(8, 60)])).collect();
+    let world = WorldBuilder::of(people).at_minute_begin().open();
+    let fields: Vec<String> = world.people.iter().map(|person| person.tokens[0].field(0)).collect();
+    let start = Barrier::new(THREADS);
+    let accepts: Vec<AtomicUsize> = fields.iter().map(|_| AtomicUsize::new(0)).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (world, start, fields, accepts) = (&world, &start, &fields, &accepts);
+            let ask = move || {
+                let user = thread % CODES;
+                let gateway = world.second_gateway();
+                let request = gateway.request(&format!("user{user}"), fields[user].as_bytes());
+                start.wait();
+                // So many at once are more than a socket holds: gateways ask again.
+                let reply = (0..20).find_map(|_| {
+                    gateway.send(&request);
+                    gateway.receive_within(&request, Duration::from_secs(1))
+                });
+                let reply = reply.expect("an answer");
+                accepts[user].fetch_add(usize::from(reply.is_accept()), Ordering::Relaxed);
+                assert!(reply.is_accept() || reply.is_reject());
+            };
+            std::thread::Builder::new().stack_size(256 * 1024).spawn_scoped(scope, ask).unwrap();
+        }
+    });
+    for (user, accepts) in accepts.iter().enumerate() {
+        assert_eq!(accepts.load(Ordering::Relaxed), 1, "user{user}");
+        assert_eq!(world.binds(&format!("user{user}")), 1, "user{user}: one question for the password");
+    }
+    assert_eq!(world.daemon.reason("code-used"), (THREADS - CODES) as f64);
 }
 
 #[test]
@@ -254,6 +291,38 @@ fn otp_24_a_restart_with_the_clock_set_back_is_noticed() {
     clock.ahead(0);
     assert!(world.gateway.login("alice", &used).is_reject());
     assert!(world.gateway.login("bob", &world.token("bob", 0).field(0)).is_accept());
+}
+
+#[test]
+fn otp_24_a_machine_that_has_slept_judges_nobody_until_its_clock_is_believed() {
+    let clock = Clock::right();
+    let mut world = with_clock(&clock);
+    at_step_begin(30, 12);
+    let used = world.token("alice", 0).field(0);
+    assert!(world.gateway.login("alice", &used).is_accept());
+    // Asleep: nothing runs, the monotonic clock stands, and the wall clock is an hour on when it wakes up.
+    world.daemon.signal("STOP");
+    clock.ahead(3600);
+    world.daemon.signal("CONT");
+    for field in [used.clone(), world.token("alice", 0).field(3600)] {
+        world.gateway.expect_silence(&world.gateway.request("alice", field.as_bytes()));
+    }
+    assert_eq!(world.daemon.metric("sekisho_clock_guarded"), 1.0);
+    assert_eq!(world.daemon.get("/readyz").0, 503);
+    // A restart believes a clock that is not behind the journal, and the code stays used whatever it says then.
+    world.restart(Daemon::kill);
+    assert!(world.gateway.login("alice", &used).is_reject());
+    let later = world.token("alice", 0).field(3600);
+    assert!(world.gateway.login("alice", &later).is_accept());
+    clock.ahead(0);
+    for field in [&used, &later] {
+        world.gateway.expect_silence(&world.gateway.request("alice", field.as_bytes()));
+    }
+    world.restart(Daemon::kill);
+    for field in [&used, &later] {
+        world.gateway.expect_silence(&world.gateway.request("alice", field.as_bytes()));
+    }
+    assert_eq!(world.daemon.metric("sekisho_clock_guarded"), 1.0, "an hour behind what the journal has seen");
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn judge(tokens: &[Drawn], field: &[u8]) -> Came {
         profile: &profile,
         requirement: Requirement::Required,
         user: &user,
+        contract: sekisho::authenticate::Contracted::Asked,
         lockout: Lockout::default(),
         pasts: &pasts,
         field,

@@ -6,6 +6,7 @@
 
 use super::{Bank, USERS, dice, whole};
 use crate::harness::daemon::{Daemon, binary};
+use crate::harness::process::{kill_all, members, wait_until_gone};
 use crate::harness::wait_for;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -84,7 +85,11 @@ impl Bank {
             command.arg("-f").args(point.arguments()).arg(binary());
             let mut daemon = Daemon::spawn(command, &config);
             let reached = !daemon.becomes_ready();
+            let both = members(daemon.pid());
             daemon.kill();
+            // What strace has started goes on without it.
+            kill_all(&both[1..]);
+            wait_until_gone(&both);
             self.tally.starting += u32::from(reached);
             return reached;
         }

@@ -56,41 +56,50 @@ impl Family {
 
     /// It is gone without warning, with everything that it has begun.
     pub fn kill(&mut self) {
-        let all = self.members();
+        let all = members(self.0.id());
         self.signal("-KILL");
         self.0.wait().unwrap();
-        // Orphans may still hold files and memory for a moment.
-        let begun = Instant::now();
-        while all.iter().any(|pid| is_alive(*pid)) {
-            assert!(begun.elapsed() < PATIENCE, "killed, and still there: {all:?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_until_gone(&all);
     }
 
     fn signal(&self, signal: &str) {
-        for pid in self.members() {
+        for pid in members(self.0.id()) {
             // A child may have ended by itself meanwhile.
             let _ = Command::new("kill").args([signal, &pid.to_string()]).output();
         }
-    }
-
-    /// The process itself first: what is stopped begins no more children.
-    fn members(&self) -> Vec<u32> {
-        let parent = self.0.id();
-        let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            (parent_of(pid)? == parent).then_some(pid)
-        });
-        std::iter::once(parent).chain(children).collect()
     }
 }
 
 impl Drop for Family {
     fn drop(&mut self) {
-        for pid in self.members() {
-            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).output();
-        }
+        kill_all(&members(self.0.id()));
         let _ = self.0.wait();
+    }
+}
+
+/// A process and its children. Itself first: what is stopped begins no more children.
+pub fn members(parent: u32) -> Vec<u32> {
+    let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        (parent_of(pid)? == parent).then_some(pid)
+    });
+    std::iter::once(parent).chain(children).collect()
+}
+
+/// Kills them all.
+pub fn kill_all(all: &[u32]) {
+    for pid in all {
+        // One may have ended by itself meanwhile.
+        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).output();
+    }
+}
+
+/// Waits for the end of processes that were killed: orphans may still hold files and memory for a moment.
+pub fn wait_until_gone(all: &[u32]) {
+    let begun = Instant::now();
+    while all.iter().any(|pid| is_alive(*pid)) {
+        assert!(begun.elapsed() < PATIENCE, "killed, and still there: {all:?}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

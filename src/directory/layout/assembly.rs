@@ -173,6 +173,9 @@ impl Assembly<'_> {
                     let owners = record::owners(&entry);
                     if owners.contains(&user) {
                         shared.push(token.id);
+                    } else if from == Reference::Pending {
+                        // A wish alone must not take the token away from whoever has it.
+                        return None;
                     } else if !owners.is_empty() {
                         token.standing = Standing::Unusable(Defect::OwnerDiffers);
                     }

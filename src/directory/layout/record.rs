@@ -1,7 +1,6 @@
 //! A token's entry as acts see it: every state, and whatever is wrong with it.
 
 use super::assembly::{Assembly, Find};
-use crate::clock::Wall;
 use crate::directory::entry::Entry;
 use crate::identity::{ContractId, EntryId, ServiceName, TokenSerial};
 use crate::tokens::{Contract, Record, Setup, State};
@@ -127,7 +126,7 @@ fn setup(entry: &Entry) -> Option<Setup> {
         start_password: text(entry, SETUP_PASSWORD)?.into(),
         failures: u16::try_from(failures).unwrap_or(u16::MAX),
         // A setup whose end cannot be read has ended.
-        until: entry.time(SETUP_UNTIL).ok().flatten().unwrap_or(Wall::default()),
+        until: entry.time(SETUP_UNTIL).ok().flatten().unwrap_or_default(),
     })
 }
 
