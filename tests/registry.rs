@@ -270,3 +270,38 @@ fn s_15_a_daemon_killed_while_it_confirms_accepts_the_code_once() {
         assert_eq!(state_of(&world, name), ["active"], "{name}");
     }
 }
+
+#[test]
+fn check_says_whether_the_directory_could_be_written_to_and_changes_nothing() {
+    let people = || vec![person("alice", &[(6, 30)])];
+    let checked = |builder: WorldBuilder| {
+        let world = builder.prepare();
+        let before = world.slapd.dump();
+        let output = world.command(&["check", "--online"], "");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(world.slapd.dump(), before);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sealing = |builder: WorldBuilder| {
+        let key = tempfile::tempdir().unwrap().keep().join("seal.key");
+        crate::harness::daemon::write(key.parent().unwrap(), "seal.key", KEYS);
+        WorldBuilder { ldap: format!("seal-key-file = {key:?}"), ..builder }
+    };
+    let ready = checked(sealing(writing(people())));
+    assert!(!ready.contains("read-only"), "{ready}");
+    let unsealed = checked(writing(people()));
+    assert!(unsealed.contains("set seal-key-file") && !unsealed.contains("may not write"), "{unsealed}");
+    let barred = checked(sealing(WorldBuilder::of(people())));
+    assert_eq!(barred.matches("may not write").count(), 3, "{barred}");
+    let bare = checked(sealing(WorldBuilder {
+        slapd: slapd::Options::default(),
+        ..WorldBuilder::of(people())
+    }));
+    assert!(bare.contains("the schema lacks sekishoUser, sekishoToken"), "{bare}");
+    let nowhere = sealing(writing(people()));
+    let ldap = format!("{}\ntoken-base = \"ou=nowhere,{}\"", nowhere.ldap, slapd::BASE);
+    let nowhere = checked(WorldBuilder { ldap, ..nowhere });
+    assert!(nowhere.contains("token-base = \"ou=nowhere"), "{nowhere}");
+}
+
+const KEYS: &str = "2025:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";

@@ -25,6 +25,7 @@ mod stream;
 mod sync;
 mod table;
 mod write;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ mod tests;
 pub use connection::{MESSAGE_MAX, Trouble};
 pub use event::{Ended, Event, Events, Operation};
 pub use filter::{Filter, FilterProblem, UserFilter};
+pub use writing::{Lacks, writing_lacks};
 pub use overlay::{Guarded, otp_overlay_guards};
 pub use settings::{
     BINDS, CAPACITY, Cleartext, EVERY, GraceLogins, LIFETIME, MAX_STALE, Mode, SEARCHES, SHRINK_LIMIT,
