@@ -17,7 +17,7 @@
 #[allow(dead_code, reason = "the tests use the rest")]
 mod bank;
 
-use bank::{Bank, Knows};
+use bank::{Bank, Came, Knows};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sekisho::authenticate::{ClockHint, Decision, Facts, Stage, decide};
 use sekisho::clock::{Mono, Wall};
@@ -26,15 +26,15 @@ use sekisho::lockout::Lockout;
 use sekisho::metrics::Metrics;
 use sekisho::otp::{self, Algorithm, Code, Digits, Drift, Moving, Parameters, Period, Step, Window};
 use sekisho::outcome::Reason;
-use sekisho::pipeline::Step as Came;
 use sekisho::policy::{PasswordCheck, Profile, Requirement};
 use sekisho::radius::client::Asked;
 use sekisho::radius::packet::ATTRIBUTES_MAX;
 use sekisho::radius::{
-    Attribute, Packet, Pinned, ReplyContent, ReplyTo, Request, Secrets, SharedSecret, SignaturePolicy, encode,
+    Attribute, Packet, PacketOctets, Pinned, ReplyContent, ReplyTo, Request, Secrets, SharedSecret,
+    SignaturePolicy, encode,
 };
 use sekisho::secret::Secret;
-use sekisho::state::{Bindings, Duplicates, Mark, Marks, Renewal, Scope, TokenMark, Use, duplicates};
+use sekisho::state::{Bindings, Duplicates, Mark, Renewal, Scope, TokenMark, Use, duplicates};
 use sekisho::store::{self, Batch, Durability, Staged, Store};
 use sekisho::tokens::{Account, Past, Role, Standing, Token, Tokens, User};
 use std::cell::RefCell;
@@ -144,7 +144,7 @@ fn memory(criterion: &mut Criterion) {
     });
 
     let seen = Duplicates::new(1, 2_000_000, Duration::from_secs(30));
-    let (octets, reply) = ([7_u8; 75], [8_u8; 38]);
+    let (octets, reply) = ([7_u8; 75], PacketOctets::from([8_u8; 38].as_slice()));
     let mut at = 0_u64;
     criterion.bench_function("duplicates: enter and answer, 65,536 keys", |b| {
         b.iter(|| {
@@ -180,22 +180,20 @@ fn journal(criterion: &mut Criterion) {
         let settings = store::Settings { durability, ..store::Settings::new(folder.path()) };
         let (opened, _) = store::open(settings, 0, |_| {}).unwrap();
         let store: Store<()> =
-            Store::start(opened, |_| {}, |batch: Batch<()>| drop(black_box(batch.releases))).unwrap();
+            Store::start(opened, |_| {}, |batch: Batch<'_, ()>| drop(black_box(batch.releases))).unwrap();
         let mut at = 0_u32;
         group.bench_function(format!("{durability:?}"), |b| {
             b.iter(|| {
                 at += 1;
-                let mut marks = Marks::new();
-                marks.push(Mark::Token(TokenMark {
+                let token = Mark::Token(TokenMark {
                     token: entry(at),
                     version: 1,
                     last: Some(Step(u64::from(at))),
                     drift: 0,
                     failures: 0,
                     imprint: 1,
-                }));
-                marks.push(Mark::Clock(NOW));
-                let mut staged = Staged { marks, evidence: Some([b'e'; 400].into()), release: () };
+                });
+                let mut staged = Staged::one(&[token, Mark::Clock(NOW)], &[b'e'; 200], ());
                 // A full queue is what limits: the committer, or the disk behind it.
                 while let Err(refused) = store.stage(staged) {
                     staged = refused;

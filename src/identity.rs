@@ -1,6 +1,7 @@
 //! The names and identities of things, parsed once and valid ever after.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// A name that configuration gives to something; cheap to share, printable, never from the network.
@@ -132,8 +133,15 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// The identity of a directory entry: entryUUID, objectGUID or what the layout names. It survives renames.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId([u8; 16]);
+
+/// As one number: octet strings are hashed with their length, which is always the same here.
+impl Hash for EntryId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.0));
+    }
+}
 
 impl EntryId {
     /// Takes the sixteen octets of a UUID.

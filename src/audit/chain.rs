@@ -1,5 +1,7 @@
 //! What makes lines a chain: sequence, and the hash of the line before.
 
+use super::facts::put_line;
+use super::line::put_digits;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
@@ -18,15 +20,15 @@ impl Tail {
         Tail { hash: Sha256::digest(line).into(), sequence }
     }
 
-    /// Puts a line behind the chain, and returns its new end.
+    /// Puts the line of some evidence behind the chain, and returns its new end.
     pub fn append(&self, out: &mut Vec<u8>, sequence: u64, evidence: &[u8]) -> Tail {
-        use std::io::Write as _;
         let start = out.len();
-        out.extend_from_slice(evidence);
+        put_line(out, evidence);
         let mut hex = [0u8; 64];
         HEXLOWER.encode_mut(&self.hash, &mut hex);
-        // A write into memory does not fail.
-        let _ = write!(out, ",\"seq\":{sequence},\"prev\":\"");
+        out.extend_from_slice(b",\"seq\":");
+        put_digits(out, sequence, sequence.checked_ilog10().unwrap_or(0).saturating_add(1));
+        out.extend_from_slice(b",\"prev\":\"");
         out.extend_from_slice(&hex);
         out.extend_from_slice(b"\"}");
         let tail = Tail::of(out.get(start..).unwrap_or_default(), sequence);

@@ -2,8 +2,10 @@
 //! second one (SEC-02).
 
 use crate::clock::Wall;
-use crate::identity::EntryId;
+use crate::identity::{EntryId, RequestId};
+use data_encoding::HEXLOWER;
 use std::io::Write as _;
+use std::net::SocketAddr;
 
 /// Octets that a usual line has, so that its buffer is allocated once.
 const USUAL: usize = 512;
@@ -14,17 +16,33 @@ pub struct Line(Vec<u8>);
 impl Line {
     /// Begins a line: what happened, and when (UTC).
     pub fn new(time: Wall, event: &'static str) -> Line {
-        let mut line = Line(Vec::with_capacity(USUAL));
-        line.0.extend_from_slice(b"{\"time\":");
-        line.put_time(time);
-        line.text("event", event)
+        Line(Vec::with_capacity(USUAL)).open(time, event)
+    }
+
+    /// A line that will be written behind what is in the buffer.
+    pub(super) fn in_buffer(buffer: Vec<u8>) -> Line {
+        Line(buffer)
+    }
+
+    /// The buffer with the line in it.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// The beginning of a line.
+    pub(super) fn open(mut self, time: Wall, event: &str) -> Line {
+        self.0.extend_from_slice(b"{\"time\":");
+        self.put_time(time);
+        self.text("event", event)
     }
 
     /// Text. Characters that end lines, move cursors, hide or reorder what a reader sees are written as `\u….`.
     #[must_use]
     pub fn text(mut self, key: &'static str, value: &str) -> Line {
         self.key(key);
-        self.put_string(value.as_bytes());
+        self.0.push(b'"');
+        self.put_text(value, Backslash::Once);
+        self.0.push(b'"');
         self
     }
 
@@ -35,12 +53,7 @@ impl Line {
         self.key(key);
         self.0.push(b'"');
         for chunk in value.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if character == '\\' {
-                    self.0.extend_from_slice(b"\\\\");
-                }
-                self.put_char(character);
-            }
+            self.put_text(chunk.valid(), Backslash::Twice);
             for octet in chunk.invalid() {
                 let _ = write!(self.0, "\\\\x{octet:02x}");
             }
@@ -51,8 +64,46 @@ impl Line {
 
     /// The identity of an entry.
     #[must_use]
-    pub fn entry(self, key: &'static str, value: EntryId) -> Line {
-        self.shown(key, value)
+    pub fn entry(mut self, key: &'static str, value: EntryId) -> Line {
+        let mut digits = [0; 32];
+        HEXLOWER.encode_mut(&value.octets(), &mut digits);
+        self.key(key);
+        self.0.push(b'"');
+        let mut rest = digits.as_slice();
+        for length in [8, 4, 4, 4, 12] {
+            let (group, after) = rest.split_at_checked(length).unwrap_or_default();
+            self.0.extend_from_slice(group);
+            self.0.push(if after.is_empty() { b'"' } else { b'-' });
+            rest = after;
+        }
+        self
+    }
+
+    /// The name of a request.
+    #[must_use]
+    pub fn request(mut self, key: &'static str, value: RequestId) -> Line {
+        let mut digits = [0; 16];
+        HEXLOWER.encode_mut(&value.0.to_be_bytes(), &mut digits);
+        self.key(key);
+        self.0.push(b'"');
+        self.0.extend_from_slice(&digits);
+        self.0.push(b'"');
+        self
+    }
+
+    /// An address with its port.
+    #[must_use]
+    pub fn address(mut self, key: &'static str, value: SocketAddr) -> Line {
+        let SocketAddr::V4(v4) = value else { return self.shown(key, value) };
+        self.key(key);
+        self.0.push(b'"');
+        for (octet, behind) in v4.ip().octets().into_iter().zip(*b"...:") {
+            self.put_decimal(octet.into());
+            self.0.push(behind);
+        }
+        self.put_decimal(v4.port().into());
+        self.0.push(b'"');
+        self
     }
 
     /// Anything with a text form, such as an address.
@@ -70,7 +121,7 @@ impl Line {
     #[must_use]
     pub fn number(mut self, key: &'static str, value: u64) -> Line {
         self.key(key);
-        let _ = write!(self.0, "{value}");
+        self.put_decimal(value);
         self
     }
 
@@ -78,7 +129,10 @@ impl Line {
     #[must_use]
     pub fn signed(mut self, key: &'static str, value: i64) -> Line {
         self.key(key);
-        let _ = write!(self.0, "{value}");
+        if value < 0 {
+            self.0.push(b'-');
+        }
+        self.put_decimal(value.unsigned_abs());
         self
     }
 
@@ -90,7 +144,7 @@ impl Line {
         self
     }
 
-    /// The line, for [`Staged::evidence`](crate::store::Staged::evidence).
+    /// The line, as evidence for [`Staged`](crate::store::Staged).
     pub fn finish(self) -> Box<[u8]> {
         self.0.into_boxed_slice()
     }
@@ -104,21 +158,45 @@ impl Line {
 
     /// RFC 3339 with microseconds; a time beyond the year 9999 is written as seconds since the epoch.
     fn put_time(&mut self, time: Wall) {
-        let seconds = i64::try_from(time.seconds()).ok();
-        let micros = time.subsec_nanos() / 1000 * 1000;
-        let time_of = |seconds| jiff::Timestamp::new(seconds, i32::try_from(micros).unwrap_or(0)).ok();
-        let _ = match seconds.and_then(time_of) {
-            Some(utc) => write!(self.0, "\"{utc:.6}\""),
-            None => write!(self.0, "{}", time.seconds()),
+        let Some(Date { year, month, day }) = Date::of(time.seconds() / 86_400) else {
+            return self.put_decimal(time.seconds());
         };
-    }
-
-    fn put_string(&mut self, text: &[u8]) {
+        let of_day = time.seconds() % 86_400;
         self.0.push(b'"');
-        for chunk in text.utf8_chunks() {
-            chunk.valid().chars().for_each(|character| self.put_char(character));
+        for (value, digits, behind) in [
+            (year, 4, b'-'),
+            (month, 2, b'-'),
+            (day, 2, b'T'),
+            (of_day / 3600, 2, b':'),
+            (of_day / 60 % 60, 2, b':'),
+            (of_day % 60, 2, b'.'),
+            (u64::from(time.subsec_nanos() / 1000), 6, b'Z'),
+        ] {
+            put_digits(&mut self.0, value, digits);
+            self.0.push(behind);
         }
         self.0.push(b'"');
+    }
+
+    fn put_decimal(&mut self, value: u64) {
+        put_digits(&mut self.0, value, value.checked_ilog10().unwrap_or(0).saturating_add(1));
+    }
+
+    /// Runs of harmless characters, which nearly all text is, are copied as a whole.
+    fn put_text(&mut self, text: &str, backslash: Backslash) {
+        let mut rest = text;
+        loop {
+            let plain = rest.bytes().position(|octet| !is_plain(octet)).unwrap_or(rest.len());
+            let (before, after) = rest.split_at_checked(plain).unwrap_or((rest, ""));
+            self.0.extend_from_slice(before.as_bytes());
+            let mut characters = after.chars();
+            let Some(character) = characters.next() else { return };
+            if character == '\\' && backslash == Backslash::Twice {
+                self.0.extend_from_slice(b"\\\\");
+            }
+            self.put_char(character);
+            rest = characters.as_str();
+        }
     }
 
     fn put_char(&mut self, character: char) {
@@ -136,12 +214,65 @@ impl Line {
     }
 }
 
+/// How often a backslash of the value is written, before JSON doubles it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backslash {
+    Once,
+    Twice,
+}
+
+/// Printable ASCII that JSON writes as it is.
+fn is_plain(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~') && octet != b'"' && octet != b'\\'
+}
+
+/// Appends so many decimal digits, leading zeros included.
+pub(super) fn put_digits(out: &mut Vec<u8>, value: u64, digits: u32) {
+    let mut place = 10_u64.saturating_pow(digits.saturating_sub(1));
+    while place > 0 {
+        out.push(b'0'.wrapping_add(u8::try_from(value / place % 10).unwrap_or(0)));
+        place /= 10;
+    }
+}
+
+/// A day of the Gregorian calendar.
+struct Date {
+    year: u64,
+    month: u64,
+    day: u64,
+}
+
+impl Date {
+    /// The day so many days after 1970-01-01; `None` beyond the year 9999. Years are counted from March on, so that the
+    /// leap day is the last one: then months begin at every (153 m + 2) / 5 days, and centuries have one length.
+    fn of(days: u64) -> Option<Date> {
+        const FROM_MARCH_OF_YEAR_0: u64 = 719_468;
+        const FOUR_CENTURIES: u64 = 146_097;
+        const CENTURY: u64 = 36_524;
+        const FOUR_YEARS: u64 = 1461;
+        let days = days.checked_add(FROM_MARCH_OF_YEAR_0)?;
+        let (fours, day) = (days / FOUR_CENTURIES, days % FOUR_CENTURIES);
+        // The last day of the last century, and of a leap year, belongs to what it ends.
+        let century = (day / CENTURY).min(3);
+        let day = day - century * CENTURY;
+        let four = day / FOUR_YEARS;
+        let day = day - four * FOUR_YEARS;
+        let one = (day / 365).min(3);
+        let day = day - one * 365;
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+        let year = fours * 400 + century * 100 + four * 4 + one + next;
+        (year <= 9999).then_some(Date { year, month, day })
+    }
+}
+
 /// Escapes what a formatter writes.
 struct Escaping<'a>(&'a mut Line);
 
 impl std::fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        text.chars().for_each(|character| self.0.put_char(character));
+        self.0.put_text(text, Backslash::Once);
         Ok(())
     }
 }
@@ -202,7 +333,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_day_until_the_year_9999_is_the_calendars() {
+        let mut days = 0;
+        while let Some(Date { year, month, day }) = Date::of(days) {
+            let expected = jiff::Timestamp::from_second(i64::try_from(days * 86_400).unwrap()).unwrap();
+            let expected = expected.to_zoned(jiff::tz::TimeZone::UTC).date();
+            let (y, m, d) = (expected.year().into(), expected.month().into(), expected.day().into());
+            assert_eq!((i64::try_from(year).unwrap(), month, day), (y, i8_of(m), i8_of(d)), "day {days}");
+            // Every day around the ends of months for the first centuries, then in steps of a prime.
+            days += if days < 160_000 { 1 } else { 97 };
+        }
+        assert_eq!(Date::of(2_932_896).map(|date| date.year), Some(9999));
+        assert!(Date::of(2_932_897).is_none() && Date::of(u64::MAX).is_none());
+    }
+
+    fn i8_of(value: i64) -> u64 {
+        u64::try_from(value).unwrap()
+    }
+
     proptest! {
+        #[test]
+        fn a_time_is_written_as_the_calendar_has_it(seconds in 0..250_000_000_000_u64, nanos in 0..1_000_000_000_u64) {
+            let time = Wall::from_seconds(seconds).plus(std::time::Duration::from_nanos(nanos));
+            let micros = i32::try_from(nanos / 1000 * 1000).unwrap();
+            let utc = jiff::Timestamp::new(i64::try_from(seconds).unwrap(), micros).unwrap();
+            let line = closed(Line::new(time, "x"));
+            prop_assert_eq!(line, format!("{{\"time\":\"{utc:.6}\",\"event\":\"x\"}}"));
+        }
+
         #[test]
         fn every_line_is_one_line_of_json(text: String, octets: Vec<u8>, seconds: u64, number: i64) {
             let line = Line::new(Wall::from_seconds(seconds), "x")

@@ -10,6 +10,7 @@
 //! was written anew as a whole; for that, keep the last hash somewhere else from time to time ([`Whole::hash`]).
 
 mod chain;
+pub mod facts;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Octets kept until they are known to be on disk; beyond this the file is synced at once, and if that fails the rest
@@ -94,6 +95,9 @@ pub struct Figures {
 /// The audit file; shared by the committer, which appends, and whoever syncs and reopens it.
 pub struct Audit {
     figures: Figures,
+    on_failure: OnFailure,
+    /// Whether the last use of the file failed, for those who cannot wait for the lock.
+    failing: AtomicBool,
     /// Guards file and chain. Held during writes and syncs of the audit file, never together with another lock.
     writer: Mutex<Writer>,
 }
@@ -113,7 +117,6 @@ struct Writer {
     rewind: bool,
     /// The last sequence that was left to the journal: nothing newer is taken before everything up to it has come.
     left: Option<u64>,
-    on_failure: OnFailure,
     trouble: Option<Trouble>,
 }
 
@@ -144,23 +147,30 @@ impl Audit {
             durable: last,
             rewind: false,
             left: None,
-            on_failure: settings.on_failure,
             trouble: None,
         };
-        Ok((Audit { figures: Figures::default(), writer: Mutex::new(writer) }, last))
+        let audit = Audit {
+            figures: Figures::default(),
+            on_failure: settings.on_failure,
+            failing: AtomicBool::new(false),
+            writer: Mutex::new(writer),
+        };
+        Ok((audit, last))
     }
 
-    /// Appends lines: each a JSON object without its closing brace, as [`Line`] builds it, with its sequence. A
+    /// Appends evidence with its sequences: [`facts`], or a JSON object without its closing brace, as [`Line`] builds it. A
     /// sequence that the file has already is left out. On an error the lines wait in memory and are written with the
     /// next ones.
     ///
     /// # Errors
     /// The file cannot be written now, or too much waits already.
-    pub fn append(&self, evidence: &[(u64, Box<[u8]>)]) -> Result<(), Trouble> {
+    pub fn append<'e>(&self, evidence: impl IntoIterator<Item = (u64, &'e [u8])>) -> Result<(), Trouble> {
         let mut writer = self.writer();
         if writer.left.is_some() || (writer.pending.len() >= PENDING_MAX && writer.sync().is_err()) {
-            writer.left = writer.left.max(evidence.last().map(|(sequence, _)| *sequence));
-            Figures::add(&self.figures.left, evidence.len() as u64);
+            for (sequence, _) in evidence {
+                writer.left = writer.left.max(Some(sequence));
+                Figures::add(&self.figures.left, 1);
+            }
             return self.result(&writer);
         }
         writer.put(evidence, &self.figures);
@@ -180,13 +190,13 @@ impl Audit {
     ///
     /// # Errors
     /// As [`Audit::append`].
-    pub fn catch_up(&self, evidence: &[(u64, Box<[u8]>)]) -> Result<(), Trouble> {
+    pub fn catch_up<'e>(&self, evidence: impl IntoIterator<Item = (u64, &'e [u8])>) -> Result<(), Trouble> {
         let mut writer = self.writer();
         if writer.pending.len() >= PENDING_MAX && writer.sync().is_err() {
             return self.result(&writer);
         }
-        writer.put(evidence, &self.figures);
-        writer.left = writer.left.filter(|upto| *upto > writer.tail.sequence && !evidence.is_empty());
+        let count = writer.put(evidence, &self.figures);
+        writer.left = writer.left.filter(|upto| *upto > writer.tail.sequence && count > 0);
         self.result(&writer)
     }
 
@@ -208,7 +218,10 @@ impl Audit {
     /// # Errors
     /// The old file stays in use.
     pub fn reopen(&self) -> Result<(), Trouble> {
-        self.writer().reopen()
+        let mut writer = self.writer();
+        let reopened = writer.reopen();
+        self.failing.store(writer.trouble().is_some(), Ordering::Relaxed);
+        reopened
     }
 
     /// Why the file cannot be written now.
@@ -218,7 +231,12 @@ impl Audit {
 
     /// Whether nobody is to be answered while [`Audit::append`] fails.
     pub fn stops_service(&self) -> bool {
-        self.writer().on_failure == OnFailure::Stop
+        self.on_failure == OnFailure::Stop
+    }
+
+    /// Whether nobody is to be answered, because the last use of the file failed. Never waits.
+    pub fn stops_answers(&self) -> bool {
+        self.stops_service() && self.failing.load(Ordering::Relaxed)
     }
 
     /// What has been counted since the start.
@@ -231,7 +249,9 @@ impl Audit {
     }
 
     fn result(&self, writer: &Writer) -> Result<(), Trouble> {
-        match writer.trouble() {
+        let trouble = writer.trouble();
+        self.failing.store(trouble.is_some(), Ordering::Relaxed);
+        match trouble {
             None => Ok(()),
             Some(trouble) => {
                 Figures::add(&self.figures.failures, 1);
@@ -254,14 +274,19 @@ impl Writer {
         self.trouble.clone().or_else(|| self.left.map(|_| trouble("go on with", &self.path, &left())))
     }
 
-    fn put(&mut self, evidence: &[(u64, Box<[u8]>)], figures: &Figures) {
+    /// Takes what is new, and says how much there was in all.
+    fn put<'e>(&mut self, evidence: impl IntoIterator<Item = (u64, &'e [u8])>, figures: &Figures) -> usize {
+        let (mut count, mut new) = (0, 0);
         for (sequence, evidence) in evidence {
-            if *sequence > self.tail.sequence {
-                self.push(*sequence, evidence);
-                Figures::add(&figures.lines, 1);
+            if sequence > self.tail.sequence {
+                self.push(sequence, evidence);
+                new += 1;
             }
+            count += 1;
         }
+        Figures::add(&figures.lines, new);
         let _ = self.flush();
+        count
     }
 
     fn push(&mut self, sequence: u64, evidence: &[u8]) {

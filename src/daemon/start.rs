@@ -17,7 +17,7 @@ use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
 use crate::mail::{self, Letters};
 use crate::metrics::Metrics;
-use crate::pipeline::drive::{self, Drive, Release};
+use crate::pipeline::drive::{self, Drive, Exit, Release};
 use crate::pipeline::{self, Outgoing, Pipeline, Tables};
 use crate::secret::Secret;
 use crate::state::{
@@ -159,11 +159,12 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let (audit, audited) = Audit::open(&settings.audit)?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
-    let mut release =
-        Release::new(Arc::clone(&audit), Arc::clone(&hold), outbound.clone(), Arc::clone(&metrics));
+    let exit = Exit { hold: Arc::clone(&hold), outbound, metrics: Arc::clone(&metrics) };
+    let mut release = Release::new(Arc::clone(&audit), exit.clone());
     let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
     tell_recovery(&recovered);
-    audit.append(&recovered.evidence).map_err(audit::Error::from)?;
+    let evidence = recovered.evidence.iter().map(|(sequence, evidence)| (*sequence, &**evidence));
+    audit.append(evidence).map_err(audit::Error::from)?;
     if let Some(until) = recovered.refuse {
         durable.refuse_until(until);
     }
@@ -196,7 +197,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let attributes_max = settings.radius.attributes_max;
     let judged_by = pipeline::Settings::new(settings.clients, attributes_max, &metrics, None)?;
     let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
-    let drive = Drive::new(pipeline, edges, store, Arc::clone(&audit), outbound, runtime.handle().clone());
+    let drive = Drive::new(pipeline, edges, store, Arc::clone(&audit), exit, runtime.handle().clone());
 
     let letters = {
         let _inside = runtime.enter();

@@ -4,7 +4,7 @@ use super::gauges;
 use crate::audit::Audit;
 use crate::clock::{self, Mono};
 use crate::http::Health;
-use crate::listen::{self, Hold, Pulse, Sockets, Stop};
+use crate::listen::{self, Hold, Pulse, Received, Sockets, Stop};
 use crate::pipeline::Outgoing;
 use crate::pipeline::drive::Drive;
 use std::io;
@@ -39,12 +39,15 @@ impl Workers {
     ) -> io::Result<Workers> {
         let (mut threads, mut pulses) = (Vec::new(), vec![("hold".to_owned(), hold.pulse().clone())]);
         for socket in sockets.all() {
-            let (socket, drive, stop) = (socket.clone(), Arc::clone(drive), stop.clone());
+            let (socket, mut desk, stop) = (socket.clone(), drive.desk(), stop.clone());
             let name = format!("worker-{}", socket.number().0);
             let pulse = Pulse::new(clock::now().mono);
             pulses.push((name.clone(), pulse.clone()));
             threads.push(std::thread::Builder::new().name(name).spawn(move || {
-                listen::run(&socket, &stop, &pulse, |arrival| drive.arrive(&arrival));
+                listen::run(&socket, &stop, &pulse, |received| match received {
+                    Received::Datagram(arrival) => desk.arrive(&arrival),
+                    Received::EndOfBatch => desk.hand_over(),
+                });
             })?);
         }
         let (drive, theirs, audit) = (Arc::clone(drive), stop.clone(), Arc::clone(audit));

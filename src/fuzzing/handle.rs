@@ -20,6 +20,7 @@ use crate::secret::Secret;
 use crate::state::{
     Admission, Bindings, Challenges, Duplicates, Durable, Mark, Passing, Scope, Sources, TimeGuard,
 };
+use crate::store::Entries;
 use crate::tokens::{Account, Role, Standing, Token, Tokens, User};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -52,6 +53,8 @@ struct Play {
     sent: Vec<(Vec<u8>, SocketAddr)>,
     asking: Vec<(Box<Case>, Question)>,
     leaving: Vec<Outgoing>,
+    /// What the last call left for the journal.
+    entries: Entries,
     /// The last accepted step of each token.
     accepted: HashMap<EntryId, u64>,
 }
@@ -91,6 +94,7 @@ impl Play {
             sent: Vec::new(),
             asking: Vec::new(),
             leaving: Vec::new(),
+            entries: Entries::default(),
             accepted: HashMap::new(),
         })
     }
@@ -163,14 +167,16 @@ impl Play {
 
     fn arrive(&mut self, octets: Vec<u8>, from: SocketAddr) {
         let back = ReturnAddress { peer: from, socket: SocketNumber(0), local: None };
-        let step = self.pipeline.begin(&Arrival { octets: &octets, from: back, at: self.now });
+        let arrival = Arrival { octets: &octets, from: back, at: self.now };
+        self.entries.clear();
+        let step = self.pipeline.begin(&arrival, &mut self.entries);
         let known = from.ip().is_loopback();
         assert!(known || matches!(step, Step::Silent), "strangers hear nothing");
         if let Step::Resend(_, reply) = &step {
             check(&octets, reply);
         }
-        if let Step::Done(finished) = &step
-            && let Some((_, reply)) = &finished.outgoing.reply
+        if let Step::Done(outgoing) = &step
+            && let Some((_, reply)) = &outgoing.reply
         {
             check(&octets, reply);
         }
@@ -207,7 +213,8 @@ impl Play {
                 })
             }
         };
-        let step = self.pipeline.resume(case, answer, self.now);
+        self.entries.clear();
+        let step = self.pipeline.resume(case, answer, self.now, &mut self.entries);
         self.go_on(step);
     }
 
@@ -215,12 +222,14 @@ impl Play {
         match step {
             Step::Silent | Step::Resend(..) => {}
             Step::Ask(case, question) => self.asking.push((case, question)),
-            Step::Done(finished) => {
-                let reason = finished.outgoing.reason;
-                assert_eq!(finished.outgoing.reply.is_some(), reason.verdict() != Verdict::Drop);
-                assert_eq!(finished.outgoing.not_before.is_some(), reason.verdict() == Verdict::Reject);
+            Step::Done(outgoing) => {
+                let reason = outgoing.reason;
+                assert_eq!(outgoing.reply.is_some(), reason.verdict() != Verdict::Drop);
+                assert_eq!(outgoing.not_before.is_some(), reason.verdict() == Verdict::Reject);
+                assert_eq!(self.entries.count(), 1, "an entry for everything that is judged");
                 if reason == Reason::CodeAccepted {
-                    let used = finished.marks.iter().filter_map(|mark| match mark {
+                    let marks = self.entries.iter().flat_map(|entry| entry.marks());
+                    let used = marks.filter_map(|mark| match mark {
                         Mark::Token(mark) => Some((mark.token, mark.last?.0)),
                         _ => None,
                     });
@@ -231,7 +240,7 @@ impl Play {
                         assert!(before.is_none_or(|before| before < step), "a code was accepted twice");
                     }
                 }
-                self.leaving.push(finished.outgoing);
+                self.leaving.push(outgoing);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::Input;
 use crate::clock::Wall;
 use crate::identity::EntryId;
 use crate::otp::Step;
-use crate::state::{Mark, Marks, TokenMark};
+use crate::state::{Mark, TokenMark};
 use crate::store::simulated::Simulated;
 use crate::store::{self, Batch, Settings, Staged, Store};
 use std::sync::{Arc, OnceLock};
@@ -76,7 +76,7 @@ fn write() -> Option<Simulated> {
     let store: Store<u32> = Store::start(
         opened,
         |_| {},
-        move |batch: Batch<u32>| {
+        move |batch: Batch<'_, u32>| {
             for number in batch.releases {
                 let _ = left.send(number);
             }
@@ -84,10 +84,7 @@ fn write() -> Option<Simulated> {
     )
     .ok()?;
     for number in 0..ENTRIES {
-        let mut marks = Marks::new();
-        marks.push(made(number));
-        let evidence = Some(line(number).into_bytes().into());
-        store.stage(Staged { marks, evidence, release: number }).ok()?;
+        store.stage(Staged::one(&[made(number)], line(number).as_bytes(), number)).ok()?;
         // One run for each, so that there are many places to damage.
         leaving.recv().ok()?;
     }

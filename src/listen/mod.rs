@@ -1,6 +1,7 @@
 //! Datagrams in and replies out: the UDP sockets, the workers' loop and the replies that are held back.
 //!
-//! A worker thread owns one [`Socket`] and [`run`]s it: batches in, one [`Arrival`] after the other to the handler.
+//! A worker thread owns one [`Socket`] and [`run`]s it: batches in, one [`Arrival`] after the other to the
+//! handler.
 //! Replies go through an [`Outbound`], from whatever thread has them, and leave from the address that was asked.
 //! Rejects wait in a [`Hold`] until their time. Nothing here knows RADIUS.
 
@@ -20,4 +21,4 @@ pub use hold::{Hold, Refused};
 pub use outbound::Outbound;
 pub use socket::{BindError, Socket, Sockets};
 pub use traffic::Traffic;
-pub use worker::{Pulse, Stop, run};
+pub use worker::{Pulse, Received, Stop, run};

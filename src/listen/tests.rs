@@ -31,7 +31,8 @@ impl Echo {
                     (socket.clone(), stop.clone(), tell.clone(), sockets.outbound());
                 std::thread::spawn(move || {
                     let pulse = Pulse::new(clock::now().mono);
-                    run(&socket, &stop, &pulse, |arrival| {
+                    run(&socket, &stop, &pulse, |received| {
+                        let Received::Datagram(arrival) = received else { return };
                         assert_ne!(arrival.octets, b"panic");
                         tell.send((arrival.from, arrival.octets.len())).unwrap();
                         outbound.send_all([(&arrival.from, arrival.octets)]);

@@ -1,7 +1,7 @@
 //! The loop of a worker: wait, receive a batch, hand on each datagram, go on whatever happens.
 
 use super::address::{Arrival, ReturnAddress};
-use super::socket::Socket;
+use super::socket::{Socket, Wire};
 use crate::clock::{self, Mono};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -23,12 +23,21 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The first rest after an error that may stay, doubled up to [`IDLE`]: an error must not become a busy loop.
 const FIRST_REST: Duration = Duration::from_millis(5);
 
-/// Receives from `socket` until `stop` is raised. Each datagram goes to `handle` on this thread.
+/// What a worker tells its handler.
+pub enum Received<'a> {
+    /// A datagram has arrived.
+    Datagram(Arrival<'a>),
+    /// That was the last one of those that were received together.
+    EndOfBatch,
+}
+
+/// Receives from `socket` until `stop` is raised. Each datagram goes to `handle` on this thread, and the end of each
+/// batch of them.
 ///
 /// No error ends the loop and no panic of `handle` does: both are counted in the socket's
 /// [`Traffic`](super::Traffic). At most one batch (32 buffers) is handled between two looks at `stop`. What the kernel
 /// still holds when `stop` is raised is left there: its senders ask again, elsewhere.
-pub fn run(socket: &Socket, stop: &Stop, pulse: &Pulse, mut handle: impl FnMut(Arrival<'_>)) {
+pub fn run(socket: &Socket, stop: &Stop, pulse: &Pulse, mut handle: impl FnMut(Received<'_>)) {
     let wire = &*socket.wire;
     let mut rooms = vec![0u8; ROOM * BATCH_SIZE];
     let mut metas = [RecvMeta::default(); BATCH_SIZE];
@@ -54,12 +63,11 @@ pub fn run(socket: &Socket, stop: &Stop, pulse: &Pulse, mut handle: impl FnMut(A
                     let from = ReturnAddress::new(meta.addr, socket.number(), meta.dst_ip);
                     for octets in datagrams(room, meta.len, meta.stride) {
                         wire.traffic.received.one();
-                        // A datagram that finds a bug costs its sender an answer, not everybody the worker.
-                        if catch_unwind(AssertUnwindSafe(|| handle(Arrival { octets, from, at }))).is_err() {
-                            wire.traffic.handler_panicked.one();
-                        }
+                        let arrival = Arrival { octets, from, at };
+                        guarded(wire, &mut handle, Received::Datagram(arrival));
                     }
                 }
+                guarded(wire, &mut handle, Received::EndOfBatch);
                 if count < BATCH_SIZE {
                     stop.or_readable(socket, IDLE);
                 }
@@ -71,6 +79,13 @@ pub fn run(socket: &Socket, stop: &Stop, pulse: &Pulse, mut handle: impl FnMut(A
                 rest = IDLE.min(rest * 2);
             }
         }
+    }
+}
+
+/// A datagram that finds a bug costs its sender an answer, not everybody the worker.
+fn guarded(wire: &Wire, handle: &mut impl FnMut(Received<'_>), received: Received<'_>) {
+    if catch_unwind(AssertUnwindSafe(|| handle(received))).is_err() {
+        wire.traffic.handler_panicked.one();
     }
 }
 

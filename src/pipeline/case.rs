@@ -1,32 +1,31 @@
 //! One request on its way: what is known of it so far, and what it holds until it ends.
 
-use super::{Served, Tables, evidence};
-use crate::audit::Line;
+use super::{Served, Tables, evidence, tokens_of};
 use crate::authenticate::Matched;
 use crate::clock::{Moment, Mono};
-use crate::identity::{OperationName, RequestId, TokenSerial, UserName};
+use crate::identity::{OperationName, RequestId, UserName};
 use crate::listen::{Arrival, ReturnAddress};
 use crate::outcome::{Reason, Verdict};
-use crate::policy::{Client, Requirement};
-use crate::radius::{self, ReplyContent, ReplyTo};
+use crate::policy::{Client, ReplyText, Requirement};
+use crate::radius::{self, PacketOctets, ReplyContent, ReplyTo};
 use crate::secret::PasswordField;
 use crate::state::challenges::StateValue;
 use crate::state::{Challenge, Mark, Marks, Place, TokenMark, Use, duplicates};
-use crate::tokens::{TOKENS_MAX, User};
+use crate::store::Entries;
+use crate::tokens::{TOKENS_MAX, Token, User};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A request that has passed the signature check and is being judged.
 ///
-/// Dropping it gives back its place, its claims and its entry among the duplicates: nobody was answered, nothing was
-/// used up, and a retransmission is judged anew.
+/// Dropping it gives back everything it holds: nobody was answered, nothing was used up, and a retransmission is judged
+/// anew. It stays in one place while it is judged; only one that has to wait for the directory is put into a box.
 pub struct Case {
     /// Names the request in logs and evidence.
     pub id: RequestId,
     /// Who asks.
     pub client: Arc<Client>,
-    pub(super) served: Arc<Served>,
     /// When the datagram arrived: the moment that codes are judged at.
     pub at: Moment,
     /// The name as sent, in the form the client declares.
@@ -35,8 +34,8 @@ pub struct Case {
     pub user: Option<Arc<User>>,
     /// What is being approved.
     pub operation: Option<OperationName>,
+    pub(super) served: Arc<Served>,
     pub(super) requirement: Requirement,
-    pub(super) from: ReturnAddress,
     pub(super) calling_station: Option<UserName>,
     pub(super) signed: bool,
     pub(super) user_hash: u64,
@@ -44,10 +43,8 @@ pub struct Case {
     /// What the first step brought, and the State it was found by: given back if we cannot judge.
     pub(super) first_step: Option<(StateValue, PasswordField)>,
     pub(super) claims: ArrayVec<Use, TOKENS_MAX>,
-    pub(super) matched: Option<(TokenSerial, Matched)>,
-    /// The token that this request's code puts into service, once everything else is right.
-    pub(super) confirms: Option<TokenSerial>,
-    /// Whether the directory was asked to put it into service.
+    pub(super) matched: Option<Matched>,
+    /// Whether the directory was asked to take the token into service, because this is its first correct code.
     pub(super) confirmed: bool,
     /// Whether the password stands in the place of a code.
     pub(super) instead: bool,
@@ -55,30 +52,19 @@ pub struct Case {
     pub(super) decoy: Option<Reason>,
     pub(super) locks: bool,
     pub(super) guessed_code: bool,
-    to: ReplyTo,
-    key: duplicates::Key,
-    tables: Tables,
     /// What a token was before its code was settled, and the version since: for taking it back.
     pub(super) settled: Option<(TokenMark, u32)>,
+    from: ReturnAddress,
+    to: ReplyTo,
     marks: Marks,
-    place: Option<Place>,
-    ended: bool,
+    /// Until the request ends, and its reply takes this over.
+    held: Option<Held>,
 }
 
-/// A judged request: what the journal keeps of it, and what then leaves.
-pub struct Finished {
-    /// What must be durable before the reply leaves.
-    pub marks: Marks,
-    /// The line for the audit log, to which only the time it took is missing.
-    pub evidence: Line,
-    /// What leaves, and what is counted when it does.
-    pub outgoing: Outgoing,
-}
-
-/// A reply on its way out, or the silence that stands for it.
+/// What leaves when the entry of a judged request is durable: a reply, or the silence that stands for it.
 pub struct Outgoing {
     /// The octets and where they go; `None` when nobody gets an answer.
-    pub reply: Option<(ReturnAddress, Vec<u8>)>,
+    pub reply: Option<(ReturnAddress, PacketOctets)>,
     /// A reject does not leave before this time, whatever its cause.
     pub not_before: Option<Mono>,
     /// Why.
@@ -91,46 +77,49 @@ pub struct Outgoing {
     pub elapsed: Duration,
     /// Whether this failure locked the user.
     pub locks: bool,
-    /// Which request this answers.
-    pub id: RequestId,
-    key: duplicates::Key,
-    tables: Tables,
     settled: Option<(TokenMark, u32)>,
-    sent: bool,
-    // Held until the reply is ready to leave.
-    place: Option<Place>,
+    held: Held,
 }
 
-/// What a request holds from the moment it is known to be no retransmission.
-pub(super) struct Entered {
-    /// Its name.
+/// What a request holds from the moment it is known to be no retransmission: its place among the requests in flight, and
+/// its entry among the duplicates, which is forgotten if no reply ever leaves.
+pub(super) struct Held {
+    /// The request's name.
     pub id: RequestId,
     /// Its entry among the duplicates.
     pub key: duplicates::Key,
-    /// Its place among the requests in flight.
-    pub place: Place,
+    /// Its place among the requests in flight; given back when the reply is ready to leave.
+    pub place: Option<Place>,
+    /// Where both are.
+    pub tables: Arc<Tables>,
+    /// Whether a reply has left.
+    answered: bool,
+}
+
+impl Held {
+    /// Of a request that has just been entered.
+    pub fn new(id: RequestId, key: duplicates::Key, place: Place, tables: &Arc<Tables>) -> Held {
+        Held { id, key, place: Some(place), tables: Arc::clone(tables), answered: false }
+    }
 }
 
 impl Case {
     pub(super) fn new(
-        entered: Entered,
+        held: Held,
         client: &Arc<Client>,
         served: &Arc<Served>,
         to: ReplyTo,
         arrival: &Arrival<'_>,
-        tables: Tables,
-    ) -> Box<Case> {
-        let Entered { id, key, place } = entered;
-        Box::new(Case {
-            id,
+    ) -> Case {
+        Case {
+            id: held.id,
             client: Arc::clone(client),
-            served: Arc::clone(served),
             at: arrival.at,
             user_name: None,
             user: None,
             operation: None,
+            served: Arc::clone(served),
             requirement: Requirement::Required,
-            from: arrival.from,
             calling_station: None,
             signed: false,
             user_hash: 0,
@@ -138,21 +127,18 @@ impl Case {
             first_step: None,
             claims: ArrayVec::new(),
             matched: None,
-            confirms: None,
             confirmed: false,
             instead: false,
             clock_off: None,
             decoy: None,
             locks: false,
             guessed_code: false,
-            to,
-            key,
-            tables,
             settled: None,
+            from: arrival.from,
+            to,
             marks: Marks::new(),
-            place: Some(place),
-            ended: false,
-        })
+            held: Some(held),
+        }
     }
 
     /// When the client stops waiting: nothing is begun whose answer would come later.
@@ -162,7 +148,7 @@ impl Case {
 
     /// Whether a newer request has taken this one's identifier: its answer would not be sent (RFC 5080 §2.2.2).
     pub fn is_superseded(&self) -> bool {
-        !self.tables.passing.duplicates.is_current(self.key, self.id)
+        self.held.as_ref().is_none_or(|held| !held.tables.passing.duplicates.is_current(held.key, held.id))
     }
 
     pub(super) fn mark(&mut self, mark: Mark) {
@@ -180,58 +166,64 @@ impl Case {
         self.field.as_ref().map(PasswordField::expose).unwrap_or_default()
     }
 
+    /// The token whose code was right, and which of its codes it was.
+    pub(super) fn matched(&self) -> Option<(&Token, Matched)> {
+        let matched = self.matched?;
+        Some((tokens_of(self.user.as_ref()?).get(matched.token)?, matched))
+    }
+
     pub(super) fn peer(&self) -> std::net::SocketAddr {
         self.from.peer
     }
 
-    /// Ends the case with an answer.
-    pub(super) fn finish(
-        mut self: Box<Case>,
-        reason: Reason,
-        content: &ReplyContent<'_>,
-    ) -> Result<Finished, (Arc<Served>, Reason)> {
+    /// Ends the case with an answer, and writes its entry for the journal.
+    ///
+    /// # Errors
+    /// The answer cannot be written. Dropping the case then gives everything back.
+    pub(super) fn answer(&mut self, ending: Ending, entries: &mut Entries) -> Result<Outgoing, Reason> {
         let secret = self.client.secrets.secret(self.to.which_secret());
-        let encoded = secret
-            .ok_or(Reason::MessageAuthenticatorBad)
-            .and_then(|secret| radius::encode(&self.to, secret, content));
-        match encoded {
-            Ok(octets) => Ok(self.end(reason, Some(octets))),
-            // Dropping the case gives everything back.
-            Err(reason) => Err((Arc::clone(&self.served), reason)),
-        }
-    }
-
-    /// Ends the case without an answer: nothing is used up.
-    pub(super) fn give_up(&mut self, reason: Reason) -> Finished {
-        self.release();
-        self.end(reason, None)
-    }
-
-    fn end(&mut self, reason: Reason, octets: Option<Vec<u8>>) -> Finished {
-        let evidence = evidence::line(self, reason);
-        let answered = octets.is_some();
-        let finished = Finished {
-            marks: std::mem::take(&mut self.marks),
-            evidence,
-            outgoing: Outgoing {
-                not_before: (reason.verdict() == Verdict::Reject).then(|| self.reject_time()),
-                reply: octets.map(|octets| (self.from, octets)),
-                reason,
-                served: Arc::clone(&self.served),
-                at: self.at,
-                elapsed: Duration::ZERO,
-                locks: self.locks,
-                id: self.id,
-                key: self.key,
-                tables: self.tables.clone(),
-                settled: self.settled.take(),
-                sent: false,
-                place: self.place.take(),
+        let secret = secret.ok_or(Reason::MessageAuthenticatorBad)?;
+        let texts = &self.client.profile.texts;
+        let content = match &ending.say {
+            Say::Accept => ReplyContent::ACCEPT,
+            Say::Reject => ReplyContent::Reject { message: texts.reject.as_ref().map(ReplyText::as_str) },
+            Say::Challenge(state) => ReplyContent::Challenge {
+                message: texts.challenge.as_ref().map(ReplyText::as_str),
+                state,
+                session_timeout: Some(self.client.profile.challenge_lifetime.duration()),
             },
         };
-        // From here on the outgoing reply answers for the duplicates' entry.
-        self.ended = answered;
-        finished
+        let octets = radius::encode(&self.to, secret, &content)?;
+        self.end(ending.reason, Some(octets), entries)
+    }
+
+    /// Ends the case without an answer: nothing is used up, and the evidence says why.
+    pub(super) fn give_up(&mut self, reason: Reason, entries: &mut Entries) -> Result<Outgoing, Reason> {
+        self.reopen();
+        self.end(reason, None, entries)
+    }
+
+    fn end(
+        &mut self,
+        reason: Reason,
+        octets: Option<PacketOctets>,
+        entries: &mut Entries,
+    ) -> Result<Outgoing, Reason> {
+        entries.push(&self.marks, |out| evidence::write(out, self, reason));
+        self.release_claims();
+        // From here on the reply answers for what was held.
+        let held = self.held.take().ok_or(reason)?;
+        Ok(Outgoing {
+            reply: octets.map(|octets| (self.from, octets)),
+            not_before: (reason.verdict() == Verdict::Reject).then(|| self.reject_time()),
+            reason,
+            served: Arc::clone(&self.served),
+            at: self.at,
+            elapsed: Duration::ZERO,
+            locks: self.locks,
+            settled: self.settled.take(),
+            held,
+        })
     }
 
     /// The floor under every reject, with up to an eighth more that nobody can predict.
@@ -241,64 +233,92 @@ impl Case {
         self.at.mono.plus(delay).plus(jitter)
     }
 
-    /// Gives back what a later attempt needs: the code, and the State of the first step.
-    fn release(&mut self) {
-        if let Some((state, password)) = self.first_step.take().filter(|_| !self.ended) {
+    /// Gives back the State of the first step: a later attempt needs it.
+    fn reopen(&mut self) {
+        let Some(held) = &self.held else { return };
+        if let Some((state, password)) = self.first_step.take() {
             let expires = self.at.mono.plus(self.client.profile.challenge_lifetime.duration());
             let challenge = Challenge { client: self.served.slot, user: self.user_hash, password, expires };
-            self.tables.passing.challenges.reopen(state, challenge);
+            held.tables.passing.challenges.reopen(state, challenge);
         }
-        for used in std::mem::take(&mut self.claims) {
-            self.tables.durable.tokens.release(used.token, self.id);
+    }
+
+    /// Gives back codes that were claimed and not settled.
+    fn release_claims(&mut self) {
+        let Some(held) = &self.held else { return };
+        for used in self.claims.drain(..) {
+            held.tables.durable.tokens.release(used.token, self.id);
         }
     }
 }
 
 impl Drop for Case {
+    /// If it has not ended: nobody was answered.
     fn drop(&mut self) {
-        self.release();
-        if !self.ended {
-            for mark in &self.marks {
-                if let Mark::Pin(source) = mark {
-                    self.tables.durable.pins.unpin(*source);
-                }
+        self.reopen();
+        self.release_claims();
+        let Some(held) = &self.held else { return };
+        for mark in &self.marks {
+            if let Mark::Pin(source) = mark {
+                held.tables.durable.pins.unpin(*source);
             }
-            self.tables.passing.duplicates.forget(self.key, self.id);
         }
     }
 }
 
+/// How a judged request is answered.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    /// Why.
+    pub reason: Reason,
+    /// What the gateway is told.
+    pub say: Say,
+}
+
+/// What a gateway is told; texts and times are the profile's.
+#[derive(Clone, Copy)]
+pub(super) enum Say {
+    /// The user may.
+    Accept,
+    /// The user may not.
+    Reject,
+    /// The second step is asked for, under this State.
+    Challenge(StateValue),
+}
+
 impl Outgoing {
+    /// Which request this answers.
+    pub fn id(&self) -> RequestId {
+        self.held.id
+    }
+
     /// It could not be made durable and will not leave: the code is not used up.
     pub fn take_back(&mut self) {
         if let Some((before, version)) = self.settled.take() {
-            self.tables.durable.tokens.take_back(&before, version);
+            self.held.tables.durable.tokens.take_back(&before, version);
         }
     }
 
     /// Judged, and only waiting for its time: it takes nobody's place any more. How many may wait is bounded where they
     /// wait, so that a storm of wrong codes does not keep the right ones of the same gateway out.
     pub fn free_place(&mut self) {
-        self.place = None;
+        self.held.place = None;
     }
 
     /// The last look before the octets leave: keeps them for retransmissions. `None` if a newer request has taken the
     /// identifier, or if there is nothing to send.
     pub fn leave(&mut self, now: Mono) -> Option<(ReturnAddress, &[u8])> {
         let (to, octets) = self.reply.as_ref()?;
-        if self.tables.passing.duplicates.answer(self.key, self.id, octets, now) {
-            self.sent = true;
-            Some((*to, octets))
-        } else {
-            None
-        }
+        let Held { id, key, tables, answered, .. } = &mut self.held;
+        *answered = tables.passing.duplicates.answer(*key, *id, octets, now);
+        answered.then_some((*to, octets))
     }
 }
 
-impl Drop for Outgoing {
-    /// A reply that never left is forgotten, so that the retransmission is not taken for one in flight.
+impl Drop for Held {
+    /// A request that was never answered is forgotten, so that its retransmission is judged anew.
     fn drop(&mut self) {
-        if !self.sent {
+        if !self.answered {
             self.tables.passing.duplicates.forget(self.key, self.id);
         }
     }

@@ -5,17 +5,20 @@
 //!                    ├─ Done ──▶ journal (one fsync for many) ──▶ audit ──┬─────▶ socket
 //!                    └─ Ask ───▶ directory ── resume ──▶ as above         └ hold ▶ socket   (rejects wait)
 //! ```
+//!
+//! What a worker decides out of one batch of datagrams goes to the journal in one piece. With `durability = "memory"`
+//! nobody waits for the journal: whoever decided sends the replies, as soon as the journal has taken the entries.
 
-use super::{Answer, Case, Finished, Outgoing, Pipeline, Question, Step};
+use super::{Answer, Case, Outgoing, Pipeline, Question, Step, evidence};
 use crate::audit::Audit;
-use crate::clock::{self, Moment};
+use crate::clock::{self, Moment, Mono};
 use crate::directory::Directory;
 use crate::directory::registry::{self, NotChanged, Registry};
 use crate::listen::{Arrival, Hold, Outbound, Refused};
 use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
 use crate::state::Marks;
-use crate::store::{Batch, Health, Staged, Store};
+use crate::store::{Batch, Durability, Entries, Staged, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
@@ -28,15 +31,19 @@ pub struct Drive {
     registry: Arc<dyn Registry>,
     store: Store<Leaving>,
     audit: Arc<Audit>,
-    outbound: Outbound,
+    exit: Exit,
     runtime: Handle,
     draining: AtomicBool,
 }
 
-/// What waits for a record to be durable.
+/// What waits for entries to be durable.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are replies, and a box would cost each an allocation"
+)]
 pub enum Leaving {
     /// A reply.
-    Reply(Box<Outgoing>),
+    Reply(Outgoing),
     /// An operator.
     Told(oneshot::Sender<()>),
 }
@@ -46,12 +53,55 @@ pub enum Leaving {
 #[error("the journal cannot be written, so this may not last; see the journal's state in `sekisho status`")]
 pub struct NotDurable;
 
-/// What happens to a judged request once its mark is durable. Runs on the committer's thread.
+/// What one worker has decided and not handed over yet: it lasts for one batch of datagrams.
+pub struct Desk {
+    drive: Arc<Drive>,
+    decided: Decided,
+}
+
+/// Decisions on their way to the journal.
+#[derive(Default)]
+struct Decided {
+    entries: Entries,
+    leaving: Vec<Leaving>,
+}
+
+/// What happens to judged requests once their entries are durable. Runs on the committer's thread.
 pub struct Release {
     audit: Arc<Audit>,
-    hold: Arc<Hold<Outgoing>>,
-    outbound: Outbound,
-    metrics: Arc<Metrics>,
+    exit: Exit,
+}
+
+/// The one exit for replies.
+#[derive(Clone)]
+pub struct Exit {
+    /// Where rejects wait.
+    pub hold: Arc<Hold<Outgoing>>,
+    /// The sockets.
+    pub outbound: Outbound,
+    /// Where it is counted what became of a request.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Desk {
+    /// A datagram has arrived; called by the worker that received it, which goes on at once.
+    pub fn arrive(&mut self, arrival: &Arrival<'_>) {
+        let Desk { drive, decided } = self;
+        if drive.draining.load(Ordering::Relaxed) {
+            return drive.dropped(drive.pipeline.metrics().unknown_client(), Reason::Draining);
+        }
+        // Judged now, a code would be used up in memory although nobody can be answered.
+        if !drive.store.is_writing() || (drive.answers_at_once() && drive.audit.stops_answers()) {
+            return drive.dropped(drive.pipeline.metrics().unknown_client(), Reason::DiskFailed);
+        }
+        let step = drive.pipeline.begin(arrival, &mut decided.entries);
+        drive.carry_out(step, decided);
+    }
+
+    /// The batch is over: what was decided goes to the journal, and so do the replies that wait for it.
+    pub fn hand_over(&mut self) {
+        self.drive.hand_over(&mut self.decided);
+    }
 }
 
 impl Drive {
@@ -61,24 +111,16 @@ impl Drive {
         (directory, registry): (Arc<dyn Directory>, Arc<dyn Registry>),
         store: Store<Leaving>,
         audit: Arc<Audit>,
-        outbound: Outbound,
+        exit: Exit,
         runtime: Handle,
     ) -> Arc<Drive> {
         let draining = AtomicBool::new(false);
-        Arc::new(Drive { pipeline, directory, registry, store, audit, outbound, runtime, draining })
+        Arc::new(Drive { pipeline, directory, registry, store, audit, exit, runtime, draining })
     }
 
-    /// A datagram has arrived; called by the worker that received it, which goes on at once.
-    pub fn arrive(self: &Arc<Drive>, arrival: &Arrival<'_>) {
-        if self.draining.load(Ordering::Relaxed) {
-            return self.dropped(self.pipeline.metrics().unknown_client(), Reason::Draining);
-        }
-        // Judged now, a code would be used up in memory although nobody can be answered.
-        if self.store.health() != Health::Writing {
-            return self.dropped(self.pipeline.metrics().unknown_client(), Reason::DiskFailed);
-        }
-        let step = self.pipeline.begin(arrival);
-        self.carry_out(step);
+    /// A place for one worker.
+    pub fn desk(self: &Arc<Drive>) -> Desk {
+        Desk { drive: Arc::clone(self), decided: Decided::default() }
     }
 
     /// Nothing new is taken from here on; what is being judged goes on.
@@ -100,7 +142,8 @@ impl Drive {
             && let Ok(evidence) = self.store.evidence(after, upto)
         {
             // If it fails again, the next turn tries again; the trouble is in the file's own health.
-            let _ = self.audit.catch_up(&evidence);
+            let evidence = evidence.iter().map(|(sequence, evidence)| (*sequence, &**evidence));
+            let _ = self.audit.catch_up(evidence);
         }
         // Evidence that the audit file holds for good need not be kept in the journal. Trouble is in its own health.
         if let Ok(sequence) = self.audit.sync() {
@@ -128,11 +171,15 @@ impl Drive {
         &self.registry
     }
 
-    fn carry_out(self: &Arc<Drive>, step: Step) {
+    fn carry_out(self: &Arc<Drive>, step: Step, decided: &mut Decided) {
         match step {
             Step::Silent => {}
-            Step::Resend(to, octets) => self.outbound.send(&to, &octets),
-            Step::Done(finished) => self.stage(*finished),
+            Step::Resend(to, octets) => self.exit.outbound.send(&to, &octets),
+            Step::Done(outgoing) => {
+                let took = clock::now().mono.since(outgoing.at.mono);
+                decided.entries.complete(|out| evidence::complete(out, took));
+                decided.leaving.push(Leaving::Reply(outgoing));
+            }
             Step::Ask(case, question) => {
                 // In number these tasks are bounded by the admission that the case holds a place of. A task that
                 // panics drops its case, which gives everything back.
@@ -162,24 +209,46 @@ impl Drive {
                 Answer::Confirmed(confirmed)
             }
         };
-        let step = self.pipeline.resume(case, answer, clock::now());
-        self.carry_out(step);
+        let mut decided = Decided::default();
+        let step = self.pipeline.resume(case, answer, clock::now(), &mut decided.entries);
+        self.carry_out(step, &mut decided);
+        self.hand_over(&mut decided);
     }
 
-    fn stage(&self, finished: Finished) {
-        let Finished { marks, evidence, outgoing } = finished;
-        let took = clock::now().mono.since(outgoing.at.mono);
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let evidence = evidence.number("duration_us", took).finish();
-        let release = Leaving::Reply(Box::new(outgoing));
-        if let Err(refused) = self.store.stage(Staged { marks, evidence: Some(evidence), release })
-            && let Leaving::Reply(mut outgoing) = refused.release
-        {
-            outgoing.take_back();
-            // Without its mark nothing leaves: the gateway asks its next server.
-            let full = self.store.health() == Health::Writing;
-            let reason = if full { Reason::Overload } else { Reason::DiskFailed };
-            self.dropped(&outgoing.served.counters, reason);
+    /// Whether replies do not wait for the journal.
+    fn answers_at_once(&self) -> bool {
+        self.store.durability() == Durability::Memory
+    }
+
+    /// Gives what was decided to the journal, and what waits for it with it. Without its entry nothing leaves: the
+    /// gateway asks its next server.
+    fn hand_over(&self, decided: &mut Decided) {
+        if decided.leaving.is_empty() {
+            return;
+        }
+        let next = Entries::with_room(decided.entries.octets());
+        let entries = std::mem::replace(&mut decided.entries, next);
+        if self.answers_at_once() {
+            match self.store.stage(Staged { entries, releases: Vec::new() }) {
+                Ok(()) => self.exit.let_go(decided.leaving.drain(..)),
+                Err(_) => self.refused(decided.leaving.drain(..)),
+            }
+        } else {
+            let next = Vec::with_capacity(decided.leaving.len());
+            let releases = std::mem::replace(&mut decided.leaving, next);
+            if let Err(refused) = self.store.stage(Staged { entries, releases }) {
+                self.refused(refused.releases);
+            }
+        }
+    }
+
+    fn refused(&self, leaving: impl IntoIterator<Item = Leaving>) {
+        let reason = if self.store.is_writing() { Reason::Overload } else { Reason::DiskFailed };
+        for leaving in leaving {
+            if let Leaving::Reply(mut outgoing) = leaving {
+                outgoing.take_back();
+                self.dropped(&outgoing.served.counters, reason);
+            }
         }
     }
 
@@ -189,8 +258,7 @@ impl Drive {
     /// If the journal cannot be written.
     pub async fn record(&self, marks: Marks, evidence: Box<[u8]>) -> Result<(), NotDurable> {
         let (told, done) = oneshot::channel();
-        let staged = Staged { marks, evidence: Some(evidence), release: Leaving::Told(told) };
-        self.store.stage(staged).map_err(|_| NotDurable)?;
+        self.store.stage(Staged::one(&marks, &evidence, Leaving::Told(told))).map_err(|_| NotDurable)?;
         done.await.map_err(|_| NotDurable)
     }
 
@@ -200,53 +268,68 @@ impl Drive {
 }
 
 impl Release {
-    /// The way out: rejects wait in `hold`, which [`hold`] has made.
-    pub fn new(
-        audit: Arc<Audit>,
-        hold: Arc<Hold<Outgoing>>,
-        outbound: Outbound,
-        metrics: Arc<Metrics>,
-    ) -> Release {
-        Release { audit, hold, outbound, metrics }
+    /// The way out behind the journal.
+    pub fn new(audit: Arc<Audit>, exit: Exit) -> Release {
+        Release { audit, exit }
     }
 
-    /// One run of the journal is durable, or failed: writes its evidence, then lets its replies go.
-    pub fn batch(&mut self, batch: Batch<Leaving>) {
+    /// One run of the journal is durable, or failed: writes its evidence, then lets go what waited for it.
+    pub fn batch(&mut self, batch: Batch<'_, Leaving>) {
         let Batch { outcome, synced, evidence, releases } = batch;
         if let Some(took) = synced {
-            self.metrics.journal_sync.observe(took.as_secs_f64());
+            self.exit.metrics.journal_sync.observe(took.as_secs_f64());
         }
-        let written =
-            outcome.is_ok() && (self.audit.append(&evidence).is_ok() || !self.audit.stops_service());
+        let written = outcome.is_ok() && (self.audit.append(evidence).is_ok() || !self.audit.stops_service());
+        if written {
+            return self.exit.let_go(releases);
+        }
         for leaving in releases {
             match leaving {
-                Leaving::Reply(outgoing) if written => self.let_go(*outgoing),
                 Leaving::Reply(mut outgoing) => {
                     outgoing.take_back();
-                    record(&self.metrics, &outgoing, Reason::DiskFailed);
+                    self.exit.record(&outgoing, Reason::DiskFailed);
                 }
-                // Whoever asked may be gone; dropping the sender tells the others that it failed.
-                Leaving::Told(told) if written => drop(told.send(())),
+                // Dropping the sender tells the operator that it failed.
                 Leaving::Told(_) => {}
             }
         }
     }
+}
 
-    fn let_go(&mut self, mut outgoing: Outgoing) {
+impl Exit {
+    /// What waited may leave now.
+    fn let_go(&self, leaving: impl IntoIterator<Item = Leaving>) {
         let now = clock::now().mono;
-        outgoing.elapsed = now.since(outgoing.at.mono);
-        let due = outgoing.not_before.filter(|&due| due > now);
-        match due {
-            None => send(&self.outbound, &self.metrics, outgoing),
-            Some(due) => {
-                outgoing.free_place();
-                if let Err(refused) = self.hold.keep(due, outgoing) {
-                    let (Refused::Full(outgoing) | Refused::Stopped(outgoing)) = refused;
-                    self.metrics.lose(Loss::HoldFull);
-                    record(&self.metrics, &outgoing, Reason::TableFull);
+        for leaving in leaving {
+            match leaving {
+                Leaving::Reply(mut outgoing) => {
+                    outgoing.elapsed = now.since(outgoing.at.mono);
+                    match outgoing.not_before.filter(|&due| due > now) {
+                        None => self.send(outgoing, now),
+                        Some(due) => self.keep(outgoing, due),
+                    }
                 }
+                // Whoever asked may be gone.
+                Leaving::Told(told) => drop(told.send(())),
             }
         }
+    }
+
+    fn keep(&self, mut outgoing: Outgoing, due: Mono) {
+        outgoing.free_place();
+        if let Err(refused) = self.hold.keep(due, outgoing) {
+            let (Refused::Full(outgoing) | Refused::Stopped(outgoing)) = refused;
+            self.metrics.lose(Loss::HoldFull);
+            self.record(&outgoing, Reason::TableFull);
+        }
+    }
+
+    fn send(&self, outgoing: Outgoing, now: Mono) {
+        send(&self.outbound, &self.metrics, outgoing, now);
+    }
+
+    fn record(&self, outgoing: &Outgoing, reason: Reason) {
+        record(&self.metrics, outgoing, reason);
     }
 }
 
@@ -255,12 +338,12 @@ impl Release {
 /// # Errors
 /// If the system gives no thread.
 pub fn hold(outbound: Outbound, metrics: Arc<Metrics>, capacity: usize) -> std::io::Result<Hold<Outgoing>> {
-    Hold::start(capacity, move |outgoing| send(&outbound, &metrics, outgoing))
+    Hold::start(capacity, move |outgoing| send(&outbound, &metrics, outgoing, clock::now().mono))
 }
 
-/// The one exit: what is counted here is what happens. It is counted first, so that who has the reply finds it counted.
-fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing) {
-    let leaves = outgoing.leave(clock::now().mono).is_some();
+/// What is counted here is what happens. It is counted first, so that who has the reply finds it counted.
+fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing, now: Mono) {
+    let leaves = outgoing.leave(now).is_some();
     let silent = outgoing.reply.is_none();
     record(metrics, &outgoing, if leaves || silent { outgoing.reason } else { Reason::Superseded });
     if let Some((to, octets)) = outgoing.reply.as_ref().filter(|_| leaves) {

@@ -2,9 +2,11 @@
 
 use super::Case;
 use crate::audit::Line;
+use crate::audit::facts::{Facts, Key};
 use crate::clock::Wall;
 use crate::outcome::Reason;
 use crate::tokens::User;
+use std::time::Duration;
 
 /// What an operator did for a user.
 pub struct Act<'a> {
@@ -20,48 +22,53 @@ pub struct Act<'a> {
     pub now: Wall,
 }
 
-/// The line of a decision. Never a password, a code or a key.
-pub(super) fn line(case: &Case, reason: Reason) -> Line {
+/// Writes down a decision, but for the time it took. Never a password, a code or a key.
+pub(super) fn write(out: &mut Vec<u8>, case: &Case, reason: Reason) {
     let profile = &case.client.profile;
-    let mut line = Line::new(case.at.wall, "authentication")
-        .text("outcome", reason.verdict().text())
-        .text("reason", reason.text())
-        .shown("request", case.id)
-        .text("client", case.client.name.as_str())
-        .shown("source", case.peer())
-        .text("service", profile.name.as_str());
+    let mut facts = Facts::begin(out, case.at.wall, "authentication");
+    facts
+        .text(Key::Outcome, reason.verdict().text())
+        .text(Key::Reason, reason.text())
+        .request(Key::Request, case.id)
+        .text(Key::Client, case.client.name.as_str())
+        .address(Key::Source, case.peer())
+        .text(Key::Service, profile.name.as_str());
     if let Some(operation) = &case.operation {
-        line = line.text("operation", operation.as_str());
+        facts.text(Key::Operation, operation.as_str());
     }
     if let Some(name) = &case.user_name {
-        line = line.octets("user", name.octets());
+        facts.octets(Key::User, name.octets());
     }
     if let Some(user) = &case.user {
-        line = line.entry("entry", user.id);
+        facts.entry(Key::Entry, user.id);
         if let Some(contract) = &user.contract {
-            line = line.text("contract", contract.as_str());
+            facts.text(Key::Contract, contract.as_str());
         }
     }
     if let Some(station) = &case.calling_station {
-        line = line.octets("calling_station", station.octets());
+        facts.octets(Key::CallingStation, station.octets());
     }
-    if let Some((serial, matched)) = &case.matched {
-        line = line.text("token", serial.as_str()).signed("step_offset", i64::from(matched.offset));
+    if let Some((token, matched)) = case.matched() {
+        facts.text(Key::Token, token.serial.as_str()).signed(Key::StepOffset, i64::from(matched.offset));
     }
     if case.confirmed {
         // The first correct code, and what became of it is in `outcome` (S-15).
-        line = line.text("confirms", "token");
+        facts.text(Key::Confirms, "token");
     }
     if let Some(decoy) = case.decoy {
-        line = line.text("would_be", decoy.text());
+        facts.text(Key::WouldBe, decoy.text());
     }
     if let Some(seconds) = case.clock_off {
-        line = line.signed("clock_off_seconds", seconds);
+        facts.signed(Key::ClockOff, seconds);
     }
     if case.locks {
-        line = line.text("locks", "user");
+        facts.text(Key::Locks, "user");
     }
-    line
+}
+
+/// Adds how long the last decision took.
+pub(super) fn complete(out: &mut Vec<u8>, took: Duration) {
+    Facts::go_on(out).number(Key::Duration, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
 }
 
 /// The line of what an operator did.

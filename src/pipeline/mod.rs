@@ -6,7 +6,7 @@
 //! begin(datagram)          ─┬─▶ Silent              nobody gets an answer; one counter says why
 //! resume(case, the answer) ─┤
 //!                           ├─▶ Resend              a retransmission: the same octets again
-//!                           ├─▶ Done                marks and evidence for the journal, then the reply
+//!                           ├─▶ Done                an entry for the journal, then the reply
 //!                           └─▶ Ask                 the directory is asked; then `resume`
 //! ```
 //!
@@ -21,8 +21,8 @@ pub mod drive;
 pub mod evidence;
 mod notices;
 
-use case::Entered;
-pub use case::{Case, Finished, Outgoing};
+pub use case::{Case, Outgoing};
+use case::{Ending, Held, Say};
 
 use crate::authenticate::{
     ClockHint, Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
@@ -36,9 +36,10 @@ use crate::lockout::{Failure, Rules};
 use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
 use crate::otp::Moving;
 use crate::outcome::{Reason, Verdict};
-use crate::policy::{Client, Clients, ContractRule, PasswordCheck, Profile, ReplyText, WrongPassword};
+use crate::policy::{Client, Clients, ContractRule, PasswordCheck, Profile, WrongPassword};
 use crate::radius::{
-    Credential, Demand, Kind, Packet, Pinned, ReplyContent, ReplyTo, Request, Signature, WhichSecret,
+    Credential, Demand, Kind, Packet, PacketOctets, Pinned, ReplyContent, ReplyTo, Request, Signature,
+    WhichSecret,
 };
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
@@ -47,6 +48,7 @@ use crate::state::{
     Admission, Bindings, Challenge, Claimed, Counted, Durable, Guess, Known, Look, Mark, Passing, Seen,
     TimeGuard, TokenMark, Use, admission, duplicates, renewal,
 };
+use crate::store::Entries;
 use crate::tokens::{Standing, TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
@@ -57,7 +59,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Everything a judgement needs, shared by all workers.
 pub struct Pipeline {
     settings: ArcSwap<Settings>,
-    tables: Tables,
+    tables: Arc<Tables>,
     metrics: Arc<Metrics>,
     /// The next request's number; its upper half tells one start of the daemon from the next.
     next: AtomicU64,
@@ -136,7 +138,6 @@ pub enum SettingsError {
 }
 
 /// The memory that the pipeline works on.
-#[derive(Clone)]
 pub struct Tables {
     /// What survives a restart.
     pub durable: Arc<Durable>,
@@ -151,15 +152,29 @@ pub struct Tables {
 }
 
 /// What to do next with a datagram or a case.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are replies, and a box would cost each an allocation"
+)]
 pub enum Step {
     /// Nothing leaves; it is counted already.
     Silent,
     /// A retransmission: these octets once more.
-    Resend(ReturnAddress, Arc<[u8]>),
-    /// Judged: make it durable, then let it go.
-    Done(Box<Finished>),
+    Resend(ReturnAddress, PacketOctets),
+    /// Judged: make the entry durable that was added, then let this go.
+    Done(Outgoing),
     /// The directory has to be asked first.
     Ask(Box<Case>, Question),
+}
+
+/// What the judgement has come to, for now.
+enum Next {
+    /// Answer it.
+    Answer(Ending),
+    /// We cannot judge it: nobody gets an answer, nothing is used up, and the evidence says why.
+    GiveUp(Reason),
+    /// Ask the directory first.
+    Ask(Question),
 }
 
 /// What the directory is asked.
@@ -187,7 +202,7 @@ impl Pipeline {
     pub fn new(settings: Settings, tables: Tables, metrics: Arc<Metrics>, first_request: u64) -> Pipeline {
         Pipeline {
             settings: ArcSwap::from_pointee(settings),
-            tables,
+            tables: Arc::new(tables),
             metrics,
             next: AtomicU64::new(first_request),
             names: ahash::RandomState::new(),
@@ -219,8 +234,8 @@ impl Pipeline {
     }
 
     /// A datagram has arrived. Cheap checks come first, and nothing is remembered of a packet that has not passed
-    /// the signature check (standards.md 1.1).
-    pub fn begin(&self, arrival: &Arrival<'_>) -> Step {
+    /// the signature check (standards.md 1.1). What the journal keeps of it is added to `entries`.
+    pub fn begin(&self, arrival: &Arrival<'_>, entries: &mut Entries) -> Step {
         let settings = self.settings.load();
         let stranger = self.metrics.unknown_client();
         if let Err(reason) = Packet::peek(arrival.octets) {
@@ -232,38 +247,41 @@ impl Pipeline {
         else {
             return self.dropped(stranger, Reason::ClientUnknown, arrival.at);
         };
-        self.receive(&settings, client, served, arrival)
+        self.receive(&settings, client, served, arrival, entries)
             .unwrap_or_else(|reason| self.dropped(&served.counters, reason, arrival.at))
     }
 
     /// The directory has answered, or could not.
-    pub fn resume(&self, mut case: Box<Case>, answer: Answer, now: Moment) -> Step {
-        match answer {
+    pub fn resume(&self, mut case: Box<Case>, answer: Answer, now: Moment, entries: &mut Entries) -> Step {
+        let next = match answer {
             Answer::Found(Ok(found)) => {
                 let known = match found {
                     Found::One(user) => Known::One(user),
                     Found::Nobody => Known::Nobody,
                     Found::Several => Known::Several,
                 };
-                self.judge(case, known)
+                self.judge(&mut case, known)
             }
-            Answer::Password(Ok(answer)) => self.settle(case, answer, now),
-            Answer::Confirmed(Ok(Confirmed::Yes)) => self.settle_right(case, now),
+            Answer::Password(Ok(answer)) => self.settle(&mut case, answer, now),
+            Answer::Confirmed(Ok(Confirmed::Yes)) => self.settle_right(&mut case, now),
             // It was ended or suspended in this moment: the code was right, and it is used up.
             Answer::Confirmed(Ok(Confirmed::NotAwaited)) => {
-                self.refuse_claimed(case, Refusal::free(Reason::NoToken))
+                self.refuse_claimed(&mut case, &Refusal::free(Reason::NoToken))
             }
             Answer::Confirmed(Err(NotChanged::Unavailable(Unavailable::TooLate))) => {
-                self.give_up(&mut case, Reason::DirectoryTooLate)
+                Next::GiveUp(Reason::DirectoryTooLate)
             }
-            Answer::Confirmed(Err(_)) => self.give_up(&mut case, Reason::NotConfirmed),
-            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => self.give_up(
-                &mut case,
-                match unavailable {
+            Answer::Confirmed(Err(_)) => Next::GiveUp(Reason::NotConfirmed),
+            Answer::Found(Err(unavailable)) | Answer::Password(Err(unavailable)) => {
+                Next::GiveUp(match unavailable {
                     Unavailable::Unreachable => Reason::DirectoryUnreachable,
                     Unavailable::TooLate => Reason::DirectoryTooLate,
-                },
-            ),
+                })
+            }
+        };
+        match self.go_on(&mut case, next, entries) {
+            Ok(step) => step,
+            Err(question) => Step::Ask(case, question),
         }
     }
 
@@ -274,10 +292,13 @@ impl Pipeline {
         client: &Arc<Client>,
         served: &Arc<Served>,
         arrival: &Arrival<'_>,
+        entries: &mut Entries,
     ) -> Result<Step, Reason> {
         let source = arrival.from.peer.ip();
         let packet = Packet::parse_request(arrival.octets, settings.attributes_max)?;
-        let pinned = if self.tables.durable.pins.is_pinned(source) { Pinned::Yes } else { Pinned::No };
+        let pinnable = client.signature.require == Demand::Pinnable;
+        let pinned = pinnable && self.tables.durable.pins.is_pinned(source);
+        let pinned = if pinned { Pinned::Yes } else { Pinned::No };
         let request = Request::receive(packet, &client.secrets, &client.signature, pinned)?;
         if let Signature::Verified(which) = request.signature {
             served.counters.secret.at(secret_used(which)).inc();
@@ -310,83 +331,84 @@ impl Pipeline {
             Seen::Differs => return Err(Reason::DuplicateDiffers),
             Seen::Full => return Err(Reason::TableFull),
         }
-        let mut case =
-            Case::new(Entered { id, key, place }, client, served, to, arrival, self.tables.clone());
+        let held = Held::new(id, key, place, &self.tables);
+        let mut case = Case::new(held, client, served, to, arrival);
         if let Signature::Verified(_) = request.signature {
             case.signed = true;
-            if client.signature.require == Demand::Pinnable && self.tables.durable.pins.pin(source) {
+            if pinnable && self.tables.durable.pins.pin(source) {
                 case.mark(Mark::Pin(source));
             }
         }
-        match request.credential(&client.secrets) {
-            Ok(credential) => self.take_up(case, &request, credential),
-            Err(reason) if reason.verdict() == Verdict::Drop => Err(reason),
+        let next = match request.credential(&client.secrets) {
+            Ok(credential) => self.take_up(&mut case, &request, credential)?,
+            Err(reason) if reason.verdict() == Verdict::Drop => return Err(reason),
             Err(reason) => {
                 case.user_name = request.user_name();
-                Ok(self.reject(case, Refusal::free(reason)))
+                self.reject(&mut case, &Refusal::free(reason))
             }
+        };
+        match self.go_on(&mut case, next, entries) {
+            Ok(step) => Ok(step),
+            Err(question) => Ok(Step::Ask(Box::new(case), question)),
         }
     }
 
     /// Everything that was sent is in order: what does it ask for, and may this source ask at all?
     fn take_up(
         &self,
-        mut case: Box<Case>,
+        case: &mut Case,
         request: &Request<'_>,
         credential: Credential<'_>,
-    ) -> Result<Step, Reason> {
-        let client = Arc::clone(&case.client);
+    ) -> Result<Next, Reason> {
         case.calling_station = credential.calling_station.and_then(UserName::new);
-        let user_name = client.user_name.apply(credential.user_name);
+        let user_name = case.client.user_name.apply(credential.user_name);
         let user = self.names.hash_one(user_name.octets());
-        case.user_name = Some(user_name);
+        let name = case.user_name.insert(user_name);
         case.field = Some(credential.password);
-        let Some((operation, requirement)) = client.profile.operation(&request.packet) else {
-            return Ok(self.reject(case, Refusal::free(Reason::OperationUnknown)));
+        let Some((operation, requirement)) = case.client.profile.operation(&request.packet) else {
+            return Ok(self.reject(case, &Refusal::free(Reason::OperationUnknown)));
         };
         case.operation = Some(operation.clone());
         case.requirement = requirement;
 
         if !self.trusts_clock(case.at) {
-            return Ok(self.give_up(&mut case, Reason::ClockGuarded));
+            return Ok(Next::GiveUp(Reason::ClockGuarded));
         }
+        let known = self.tables.bindings.look_up(name, case.at.mono);
         if let Some(state) = credential.state {
             let taken = self.tables.passing.challenges.take(state, case.served.slot, user, case.at.mono);
             let Some((state, challenge)) = taken else {
-                return Ok(self.reject(case, Refusal::free(Reason::ChallengeUnknown)));
+                return Ok(self.reject(case, &Refusal::free(Reason::ChallengeUnknown)));
             };
             case.first_step = Some((state, challenge.password));
         }
         case.user_hash = user;
-        if self.is_throttled(&case) {
-            return Ok(self.reject(case, Refusal::free(Reason::Throttled)));
+        if self.is_throttled(case) {
+            return Ok(self.reject(case, &Refusal::free(Reason::Throttled)));
         }
-        let Some(name) = &case.user_name else { return Err(Reason::UserNameMissing) };
-        match self.tables.bindings.look_up(name, case.at.mono) {
-            Known::Stale => Ok(self.give_up(&mut case, Reason::DirectoryStale)),
-            Known::Ask => {
-                let question = Question::Find(Box::new(name.clone()));
-                Ok(Step::Ask(case, question))
-            }
-            known => Ok(self.judge(case, known)),
-        }
+        Ok(self.judge(case, known))
     }
 
     /// Who is meant is known: decide, and claim the codes that were right.
-    fn judge(&self, mut case: Box<Case>, known: Known) -> Step {
+    fn judge(&self, case: &mut Case, known: Known) -> Next {
         let user = match known {
-            Known::One(user) => user,
+            Known::One(user) => case.user.insert(user),
             Known::Nobody => return self.refuse_stranger(case, Reason::UserUnknown),
             Known::Several => return self.refuse_stranger(case, Reason::UserAmbiguous),
-            Known::Ask => return self.give_up(&mut case, Reason::DirectoryUnreachable),
-            Known::Stale => return self.give_up(&mut case, Reason::DirectoryStale),
+            Known::Ask => {
+                return match &case.user_name {
+                    Some(name) => Next::Ask(Question::Find(Box::new(name.clone()))),
+                    None => Next::GiveUp(Reason::UserNameMissing),
+                };
+            }
+            Known::Stale => return Next::GiveUp(Reason::DirectoryStale),
         };
-        case.user = Some(Arc::clone(&user));
-        if !case.signed && self.is_throttled(&case) {
-            return self.reject(case, Refusal::free(Reason::Throttled));
+        let user = Arc::clone(user);
+        if !case.signed && self.is_throttled(case) {
+            return self.reject(case, &Refusal::free(Reason::Throttled));
         }
         let Some(field) = case.field.take() else {
-            return self.give_up(&mut case, Reason::CredentialMissingUnsigned);
+            return Next::GiveUp(Reason::CredentialMissingUnsigned);
         };
         // Borrowed by the decision; given back to the case once there is one.
         let first_step = case.first_step.take();
@@ -395,7 +417,7 @@ impl Pipeline {
         let Some(contract) = self.contracted(&user, &case.client.profile, case.at) else {
             case.field = Some(field);
             case.first_step = first_step;
-            return self.give_up(&mut case, Reason::ContractsUnknown);
+            return Next::GiveUp(Reason::ContractsUnknown);
         };
         let pasts: ArrayVec<_, TOKENS_MAX> =
             tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
@@ -416,7 +438,7 @@ impl Pipeline {
             Decision::Accept(reason) => self.accept(case, reason),
             Decision::Reject(refusal) => {
                 case.field = Some(field);
-                self.reject(case, refusal)
+                self.reject(case, &refusal)
             }
             Decision::Challenge(refusal) => {
                 case.field = Some(field);
@@ -425,37 +447,33 @@ impl Pipeline {
             Decision::PasswordInstead(octets) => {
                 let password = match case.client.encoding.read(octets) {
                     Ok(password) => password,
-                    Err(unreadable) => return self.reject(case, Refusal::free(unreadable.into())),
+                    Err(unreadable) => return self.reject(case, &Refusal::free(unreadable.into())),
                 };
                 case.instead = true;
                 case.field = Some(field);
-                Step::Ask(case, Question::Password(user, password))
+                Next::Ask(Question::Password(user, password))
             }
             Decision::Verify { codes, password } => {
                 let password = match password.map(|octets| case.client.encoding.read(octets)) {
                     None => None,
                     Some(Ok(password)) => Some(password),
-                    Some(Err(unreadable)) => return self.reject(case, Refusal::free(unreadable.into())),
+                    Some(Err(unreadable)) => return self.reject(case, &Refusal::free(unreadable.into())),
                 };
-                if !self.claim(&mut case, &user, &codes) {
-                    return self.reject(case, Refusal::free(Reason::CodeUsed));
+                if !self.claim(case, &user, &codes) {
+                    return self.reject(case, &Refusal::free(Reason::CodeUsed));
                 }
-                case.confirms = first_code_of(&user, &codes);
                 case.field = Some(field);
                 case.first_step = first_step;
                 match password {
-                    None => {
-                        let at = case.at;
-                        self.proven(case, at)
-                    }
-                    Some(password) => Step::Ask(case, Question::Password(user, password)),
+                    None => self.proven(case, case.at),
+                    Some(password) => Next::Ask(Question::Password(user, password)),
                 }
             }
         }
     }
 
     /// The directory has said what it thinks of the password: the claim becomes a mark.
-    fn settle(&self, mut case: Box<Case>, answer: PasswordAnswer, now: Moment) -> Step {
+    fn settle(&self, case: &mut Case, answer: PasswordAnswer, now: Moment) -> Next {
         let reason = match answer {
             PasswordAnswer::Right => return self.proven(case, now),
             PasswordAnswer::Wrong => Reason::PasswordWrong,
@@ -470,17 +488,17 @@ impl Pipeline {
             _ => Counts::Nothing,
         };
         case.guessed_code = !case.claims.is_empty();
-        self.refuse_claimed(case, Refusal { counts, ..Refusal::free(reason) })
+        self.refuse_claimed(case, &Refusal { counts, ..Refusal::free(reason) })
     }
 
     /// Everything that was asked for is right. The first code of a token is written to the directory before anything
     /// leaves; whoever is locked meanwhile confirms nothing.
-    fn proven(&self, mut case: Box<Case>, now: Moment) -> Step {
+    fn proven(&self, case: &mut Case, now: Moment) -> Next {
         let locked = |user: &User| self.tables.durable.users.lockout(user.id, now.wall).is_locked(now.wall);
-        match (case.confirms.take(), case.user.clone()) {
-            (Some(serial), Some(user)) if !locked(&user) => {
+        match case.user.clone().map(|user| (first_code_of(&user, &case.claims), user)) {
+            Some((Some(serial), user)) if !locked(&user) => {
                 case.confirmed = true;
-                Step::Ask(case, Question::Confirm(user, serial))
+                Next::Ask(Question::Confirm(user, serial))
             }
             _ => self.settle_right(case, now),
         }
@@ -500,10 +518,10 @@ impl Pipeline {
     }
 
     /// A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
-    fn refuse_claimed(&self, mut case: Box<Case>, refusal: Refusal) -> Step {
+    fn refuse_claimed(&self, case: &mut Case, refusal: &Refusal) -> Next {
         let claims = std::mem::take(&mut case.claims);
         let (tokens, id) = (&self.tables.durable.tokens, case.id);
-        self.settle_claims(&mut case, &claims, |used| tokens.burn(used, id));
+        self.settle_claims(case, &claims, |used| tokens.burn(used, id));
         self.reject(case, refusal)
     }
 
@@ -529,21 +547,21 @@ impl Pipeline {
 
     /// Nothing is left to ask: take the steps for good, or find that somebody was faster. A user who was locked while
     /// the directory was asked is locked for this request too, and the code is used up.
-    fn settle_right(&self, mut case: Box<Case>, now: Moment) -> Step {
+    fn settle_right(&self, case: &mut Case, now: Moment) -> Next {
         let users = &self.tables.durable.users;
         let locked = |user: &Arc<User>| users.lockout(user.id, now.wall).is_locked(now.wall);
         if case.user.as_ref().is_some_and(locked) {
-            return self.refuse_claimed(case, Refusal::free(Reason::Locked));
+            return self.refuse_claimed(case, &Refusal::free(Reason::Locked));
         }
         let claims = std::mem::take(&mut case.claims);
         let asked_for_code = !claims.is_empty();
         let (tokens, id) = (&self.tables.durable.tokens, case.id);
-        let taken = self.settle_claims(&mut case, &claims, |used| tokens.accept(used, id));
+        let taken = self.settle_claims(case, &claims, |used| tokens.accept(used, id));
         if taken > 0 {
-            self.forgive_others(&mut case, &claims);
+            self.forgive_others(case, &claims);
         }
         if asked_for_code && taken == 0 {
-            return self.reject(case, Refusal::free(Reason::CodeUsed));
+            return self.reject(case, &Refusal::free(Reason::CodeUsed));
         }
         let reason = match (asked_for_code, case.instead) {
             (true, _) => Reason::CodeAccepted,
@@ -579,72 +597,62 @@ impl Pipeline {
                 return false;
             }
             case.claims.push(wanted);
-            if case.matched.is_none() {
-                case.matched = Some((token.serial.clone(), *matched));
-            }
+            case.matched = case.matched.or(Some(*matched));
         }
         true
     }
 
-    fn accept(&self, mut case: Box<Case>, reason: Reason) -> Step {
+    fn accept(&self, case: &mut Case, reason: Reason) -> Next {
         let proven = if reason == Reason::CodeAccepted { Guess::Code } else { Guess::Password };
         let users = &self.tables.durable.users;
         if let Some(mark) = case.user.as_ref().and_then(|user| users.succeed(user.id, proven)) {
             case.mark(Mark::User(mark));
         }
         case.mark(Mark::Clock(case.at.wall));
-        if let (Some((_, matched)), Some(user)) = (&case.matched, &case.user) {
+        if let Some((token, matched)) = case.matched() {
             self.metrics.code_step_offset.observe(f64::from(matched.offset));
-            if let Some(Moving::Time { period }) =
-                tokens_of(user).get(matched.token).map(|token| token.parameters.moving)
-            {
+            if let Moving::Time { period } = token.parameters.moving {
                 let seconds = i64::from(matched.offset) * i64::try_from(period.seconds()).unwrap_or(0);
                 self.metrics.token_clock_offset.observe(seconds as f64);
             }
         }
-        self.finish(case, reason, &ReplyContent::ACCEPT)
+        Next::Answer(Ending { reason, say: Say::Accept })
     }
 
     /// Refuses the user: what counts is counted, and the reply waits for its time like every other reject.
-    fn reject(&self, mut case: Box<Case>, refusal: Refusal) -> Step {
-        self.hold_against(&mut case, &refusal);
-        let client = Arc::clone(&case.client);
-        let message = client.profile.texts.reject.as_ref().map(ReplyText::as_str);
-        self.finish(case, refusal.reason, &ReplyContent::Reject { message })
+    fn reject(&self, case: &mut Case, refusal: &Refusal) -> Next {
+        self.hold_against(case, refusal);
+        Next::Answer(Ending { reason: refusal.reason, say: Say::Reject })
     }
 
     /// Asks for the second step. A decoy looks and costs the same; where it leads shows after the second step.
-    fn challenge(&self, mut case: Box<Case>, refusal: Option<Refusal>) -> Step {
+    fn challenge(&self, case: &mut Case, refusal: Option<Refusal>) -> Next {
         if let Some(refusal) = &refusal {
-            self.hold_against(&mut case, refusal);
+            self.hold_against(case, refusal);
             case.decoy = Some(refusal.reason);
         }
         let Some(password) = case.field.take() else {
-            return self.give_up(&mut case, Reason::CredentialMissingUnsigned);
+            return Next::GiveUp(Reason::CredentialMissingUnsigned);
         };
-        let client = Arc::clone(&case.client);
-        let lifetime = client.profile.challenge_lifetime.duration();
+        let lifetime = case.client.profile.challenge_lifetime.duration();
         let opened = self.tables.passing.challenges.open(Challenge {
             client: case.served.slot,
             user: case.user_hash,
             password,
             expires: case.at.mono.plus(lifetime),
         });
-        let Some(state) = opened else { return self.give_up(&mut case, Reason::TableFull) };
-        let content = ReplyContent::Challenge {
-            message: client.profile.texts.challenge.as_ref().map(ReplyText::as_str),
-            state: &state,
-            session_timeout: Some(lifetime),
-        };
-        self.finish(case, Reason::ChallengeSent, &content)
+        match opened {
+            Some(state) => Next::Answer(Ending { reason: Reason::ChallengeSent, say: Say::Challenge(state) }),
+            None => Next::GiveUp(Reason::TableFull),
+        }
     }
 
-    fn refuse_stranger(&self, case: Box<Case>, reason: Reason) -> Step {
+    fn refuse_stranger(&self, case: &mut Case, reason: Reason) -> Next {
         let decision =
             refuse_stranger(&case.client.profile, case.requirement, stage(case.first_step.as_ref()), reason);
         match decision {
             Decision::Challenge(refusal) => self.challenge(case, refusal),
-            _ => self.reject(case, Refusal { counts: Counts::Failure, ..Refusal::free(reason) }),
+            _ => self.reject(case, &Refusal { counts: Counts::Failure, ..Refusal::free(reason) }),
         }
     }
 
@@ -717,18 +725,18 @@ impl Pipeline {
         self.directory_answers.store(directory_answers, Ordering::Relaxed);
     }
 
-    /// The one way out for everything that is answered: reply, evidence and marks go to the journal together.
-    fn finish(&self, case: Box<Case>, reason: Reason, content: &ReplyContent<'_>) -> Step {
-        let at = case.at;
-        match case.finish(reason, content) {
-            Ok(finished) => Step::Done(Box::new(finished)),
-            Err((served, reason)) => self.dropped(&served.counters, reason, at),
-        }
-    }
-
-    /// We cannot judge: nobody gets an answer, nothing is used up, and the evidence says why.
-    fn give_up(&self, case: &mut Box<Case>, reason: Reason) -> Step {
-        Step::Done(Box::new(case.give_up(reason)))
+    /// The one way out for everything that is judged: its entry, with marks and evidence, and its reply. The question, if
+    /// there is one left.
+    fn go_on(&self, case: &mut Case, next: Next, entries: &mut Entries) -> Result<Step, Question> {
+        let ended = match next {
+            Next::Answer(ending) => case.answer(ending, entries),
+            Next::GiveUp(reason) => case.give_up(reason, entries),
+            Next::Ask(question) => return Err(question),
+        };
+        Ok(match ended {
+            Ok(outgoing) => Step::Done(outgoing),
+            Err(reason) => self.dropped(&case.served.counters, reason, case.at),
+        })
     }
 
     fn answer_status_server(
@@ -752,7 +760,7 @@ impl Pipeline {
         counters.status_server.inc();
         let secret = client.secrets.secret(to.which_secret()).ok_or(Reason::MessageAuthenticatorBad)?;
         let octets = crate::radius::encode(to, secret, &ReplyContent::ACCEPT)?;
-        Ok(Step::Resend(arrival.from, octets.into()))
+        Ok(Step::Resend(arrival.from, octets))
     }
 
     /// Counts a datagram that gets no answer, and says so in the log now and then.
@@ -771,10 +779,12 @@ fn stage(first_step: Option<&(StateValue, PasswordField)>) -> Stage<'_> {
 }
 
 /// The token that goes into service with these codes: the first one, if none of them is of a token that is.
-fn first_code_of(user: &User, codes: &[Matched]) -> Option<TokenSerial> {
-    let matched = || codes.iter().filter_map(|matched| tokens_of(user).get(matched.token));
-    let all_wait = matched().all(|token| token.standing == Standing::AwaitsConfirmation);
-    matched().next().filter(|_| all_wait).map(|token| token.serial.clone())
+fn first_code_of(user: &User, claims: &[Use]) -> Option<TokenSerial> {
+    let claimed = |token: &&Token| claims.iter().any(|used| used.token == token.id);
+    let mut claimed = tokens_of(user).iter().filter(claimed);
+    let first = claimed.next().filter(|token| token.standing == Standing::AwaitsConfirmation)?;
+    let all_wait = claimed.all(|token| token.standing == Standing::AwaitsConfirmation);
+    all_wait.then(|| first.serial.clone())
 }
 
 fn tokens_of(user: &User) -> &[Token] {

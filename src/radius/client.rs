@@ -59,7 +59,7 @@ impl Asked {
         for &Attribute { kind, value } in attributes {
             draft.attribute(kind, value).map_err(|_| QuestionError::TooLong)?;
         }
-        Ok(draft.sign_request(secret))
+        Ok(draft.sign_request(secret).to_vec())
     }
 
     /// Checks that the datagram is the server's reply to this request, and that nobody on the way has made it up.

@@ -2,13 +2,14 @@
 
 use crate::radius::authenticator::SharedSecret;
 use crate::radius::dictionary::attribute;
+use crate::radius::octets::PacketOctets;
 use crate::radius::packet::{HEADER_OCTETS, PACKET_OCTETS_MAX};
 
 /// Octets of header and Message-Authenticator: what every packet we send has.
 pub(super) const SIGNED_HEADER_OCTETS: usize = HEADER_OCTETS + 18;
 
 /// The packet so far. In a reply the header holds the Request Authenticator until [`Draft::sign_reply`].
-pub(super) struct Draft(Vec<u8>);
+pub(super) struct Draft(PacketOctets);
 
 /// The packet would be longer than 4096 octets, or a value longer than 253.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +18,11 @@ pub(super) struct DoesNotFit;
 impl Draft {
     /// Begins a packet; `room` is the expected number of octets.
     pub(super) fn new(code: u8, identifier: u8, authenticator: &[u8; 16], room: usize) -> Draft {
-        let mut octets = Vec::with_capacity(room.max(SIGNED_HEADER_OCTETS));
-        octets.extend_from_slice(&[code, identifier, 0, 0]);
-        octets.extend_from_slice(authenticator);
-        octets.extend_from_slice(&[attribute::MESSAGE_AUTHENTICATOR, 18]);
-        octets.extend_from_slice(&[0; 16]);
+        let mut octets = PacketOctets::with_room(room.max(SIGNED_HEADER_OCTETS));
+        octets.append(&[code, identifier, 0, 0]);
+        octets.append(authenticator);
+        octets.append(&[attribute::MESSAGE_AUTHENTICATOR, 18]);
+        octets.append(&[0; 16]);
         Draft(octets)
     }
 
@@ -29,15 +30,15 @@ impl Draft {
     pub(super) fn attribute(&mut self, kind: u8, value: &[u8]) -> Result<(), DoesNotFit> {
         let length = u8::try_from(value.len().saturating_add(2)).map_err(|_| DoesNotFit)?;
         self.make_room(usize::from(length))?;
-        self.0.extend_from_slice(&[kind, length]);
-        self.0.extend_from_slice(value);
+        self.0.append(&[kind, length]);
+        self.0.append(value);
         Ok(())
     }
 
     /// Adds attributes that are already written.
     pub(super) fn written(&mut self, attributes: &[u8]) -> Result<(), DoesNotFit> {
         self.make_room(attributes.len())?;
-        self.0.extend_from_slice(attributes);
+        self.0.append(attributes);
         Ok(())
     }
 
@@ -46,26 +47,19 @@ impl Draft {
     }
 
     /// Writes Length and Message-Authenticator; a request is then finished.
-    pub(super) fn sign_request(mut self, secret: &SharedSecret) -> Vec<u8> {
+    pub(super) fn sign_request(mut self, secret: &SharedSecret) -> PacketOctets {
         let length = u16::try_from(self.0.len()).unwrap_or(u16::MAX).to_be_bytes();
-        self.write(2, &length);
+        self.0.overwrite(2, &length);
         let signature = secret.sign(&[&self.0]);
-        self.write(SIGNED_HEADER_OCTETS - 16, &signature);
+        self.0.overwrite(SIGNED_HEADER_OCTETS - 16, &signature);
         self.0
     }
 
     /// Writes Length, Message-Authenticator and, over both, the Response Authenticator.
-    pub(super) fn sign_reply(self, secret: &SharedSecret) -> Vec<u8> {
-        let mut signed = Draft(self.sign_request(secret));
-        let authenticator = secret.response_authenticator(&[&signed.0]);
-        signed.write(4, &authenticator);
-        signed.0
-    }
-
-    /// Overwrites a field of the part that [`Draft::new`] has written.
-    fn write(&mut self, at: usize, field: &[u8]) {
-        for (to, from) in self.0.iter_mut().skip(at).zip(field) {
-            *to = *from;
-        }
+    pub(super) fn sign_reply(self, secret: &SharedSecret) -> PacketOctets {
+        let mut signed = self.sign_request(secret);
+        let authenticator = secret.response_authenticator(&[&signed]);
+        signed.overwrite(4, &authenticator);
+        signed
     }
 }

@@ -4,6 +4,7 @@ use crate::outcome::Reason;
 use crate::radius::authenticator::SharedSecret;
 use crate::radius::dictionary::{attribute, code};
 use crate::radius::draft::{DoesNotFit, Draft, SIGNED_HEADER_OCTETS};
+use crate::radius::octets::PacketOctets;
 use crate::radius::packet::{PACKET_OCTETS_MAX, VALUE_OCTETS_MAX};
 use crate::radius::request::{Kind, Request, WhichSecret};
 use std::time::Duration;
@@ -125,7 +126,11 @@ impl<'a> ReplyContent<'a> {
 ///
 /// # Errors
 /// [`Reason::ReplyTooLong`] if State does not fit; never for an accept or a reject, see [`ReplyTo::new`].
-pub fn encode(to: &ReplyTo, secret: &SharedSecret, content: &ReplyContent<'_>) -> Result<Vec<u8>, Reason> {
+pub fn encode(
+    to: &ReplyTo,
+    secret: &SharedSecret,
+    content: &ReplyContent<'_>,
+) -> Result<PacketOctets, Reason> {
     let (code, message, state, session_timeout) = content.parts();
     let echo = to.proxy_states.as_deref().unwrap_or_default();
     let failure = to.eap_identifier.filter(|_| code == code::ACCESS_REJECT);

@@ -5,10 +5,10 @@
 
 use crate::clock::Mono;
 use crate::identity::RequestId;
+use crate::radius::PacketOctets;
 use ahash::RandomState;
 use dashmap::DashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ struct Entry {
 
 enum State {
     InFlight,
-    Answered { reply: Arc<[u8]>, until: Mono },
+    Answered { reply: PacketOctets, until: Mono },
 }
 
 /// What is known of a request that has just arrived.
@@ -58,7 +58,7 @@ pub enum Seen {
     /// It is being judged: the retransmission is dropped.
     InFlight,
     /// It was answered: these octets are sent again.
-    Answered(Arc<[u8]>),
+    Answered(PacketOctets),
     /// Same identifier and authenticator, other content: no retransmission, and no new request either.
     Differs,
     /// This client's share of the table is full.
@@ -104,7 +104,7 @@ impl Duplicates {
                 }
                 match &held.state {
                     State::InFlight => Seen::InFlight,
-                    State::Answered { reply, .. } => Seen::Answered(Arc::clone(reply)),
+                    State::Answered { reply, .. } => Seen::Answered(reply.clone()),
                 }
             }
         }
@@ -113,10 +113,10 @@ impl Duplicates {
     /// Keeps the reply that is about to leave. `false` if a newer request has taken the key: then the reply must not
     /// be sent (RFC 5080 §2.2.2).
     #[must_use]
-    pub fn answer(&self, key: Key, by: RequestId, reply: &[u8], now: Mono) -> bool {
+    pub fn answer(&self, key: Key, by: RequestId, reply: &PacketOctets, now: Mono) -> bool {
         match self.entries.get_mut(&key) {
             Some(mut held) if held.request == by => {
-                held.state = State::Answered { reply: reply.into(), until: now.plus(self.lifetime) };
+                held.state = State::Answered { reply: reply.clone(), until: now.plus(self.lifetime) };
                 true
             }
             _ => false,
@@ -180,6 +180,10 @@ mod tests {
         Key { peer: "192.0.2.1:4000".parse().unwrap(), socket: 0, identifier, client }
     }
 
+    fn octets(reply: &[u8]) -> PacketOctets {
+        PacketOctets::from(reply)
+    }
+
     fn table() -> Duplicates {
         Duplicates::new(2, 4, LIFETIME)
     }
@@ -188,10 +192,10 @@ mod tests {
     fn rad_36_an_answered_request_gets_the_same_octets_until_its_time_is_over() {
         let table = table();
         assert_eq!(table.enter(key(1, 0), &[1; 16], b"request", FIRST, NOW), Seen::Never);
-        assert!(table.answer(key(1, 0), FIRST, b"reply", NOW));
+        assert!(table.answer(key(1, 0), FIRST, &octets(b"reply"), NOW));
         let almost = NOW.plus(LIFETIME - Duration::from_nanos(1));
         let seen = table.enter(key(1, 0), &[1; 16], b"request", SECOND, almost);
-        assert_eq!(seen, Seen::Answered(Arc::from(&b"reply"[..])));
+        assert_eq!(seen, Seen::Answered(octets(b"reply")));
         let over = NOW.plus(LIFETIME);
         assert_eq!(table.enter(key(1, 0), &[1; 16], b"request", SECOND, over), Seen::Never);
     }
@@ -210,9 +214,9 @@ mod tests {
         let table = table();
         assert_eq!(table.enter(key(1, 0), &[1; 16], b"old", FIRST, NOW), Seen::Never);
         assert_eq!(table.enter(key(1, 0), &[2; 16], b"new", SECOND, NOW), Seen::Never);
-        assert!(!table.answer(key(1, 0), FIRST, b"late", NOW));
+        assert!(!table.answer(key(1, 0), FIRST, &octets(b"late"), NOW));
         table.forget(key(1, 0), FIRST);
-        assert!(table.answer(key(1, 0), SECOND, b"reply", NOW));
+        assert!(table.answer(key(1, 0), SECOND, &octets(b"reply"), NOW));
     }
 
     #[test]
@@ -230,7 +234,7 @@ mod tests {
         }
         assert_eq!(table.enter(key(4, 0), &[1; 16], b"r", FIRST, NOW), Seen::Full);
         assert_eq!(table.enter(key(4, 1), &[1; 16], b"r", FIRST, NOW), Seen::Never);
-        assert!(table.answer(key(0, 0), FIRST, b"reply", NOW));
+        assert!(table.answer(key(0, 0), FIRST, &octets(b"reply"), NOW));
         table.sweep(NOW.plus(LIFETIME));
         assert_eq!(table.enter(key(4, 0), &[1; 16], b"r", FIRST, NOW), Seen::Never);
         assert_eq!(table.len(), 5);

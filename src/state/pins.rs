@@ -3,6 +3,7 @@
 //! This is how `message-authenticator = "auto"` only ever tightens (RAD-21): a pin needs a signature that verified, so
 //! only a holder of the secret can set one, and nothing sent over the network can lift it.
 
+use ahash::RandomState;
 use dashmap::DashSet;
 use std::net::IpAddr;
 
@@ -11,7 +12,7 @@ pub const CAPACITY: usize = 65_536;
 
 /// The pinned sources.
 #[derive(Default)]
-pub struct Pins(DashSet<IpAddr>);
+pub struct Pins(DashSet<IpAddr, RandomState>);
 
 impl Pins {
     /// Whether the source must sign.

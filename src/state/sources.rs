@@ -15,7 +15,7 @@ pub const CAPACITY: usize = 65_536;
 
 /// Failures of the last minute by source.
 pub struct Sources {
-    failures: DashMap<u64, Failures>,
+    failures: DashMap<u64, Failures, RandomState>,
     hasher: RandomState,
 }
 
@@ -27,7 +27,7 @@ struct Failures {
 
 impl Default for Sources {
     fn default() -> Sources {
-        Sources { failures: DashMap::new(), hasher: RandomState::new() }
+        Sources { failures: DashMap::default(), hasher: RandomState::new() }
     }
 }
 

@@ -9,12 +9,13 @@ use super::marks::TokenMark;
 use crate::identity::{EntryId, RequestId};
 use crate::otp::{Drift, Step};
 use crate::tokens::{FAILURES_DISABLE, Past};
+use ahash::RandomState;
 use dashmap::DashMap;
 
 /// The slots of all tokens that were ever used or tried; a token without a slot has a clean past.
 #[derive(Default)]
 pub struct Tokens {
-    slots: DashMap<EntryId, Slot>,
+    slots: DashMap<EntryId, Slot, RandomState>,
 }
 
 #[derive(Clone, Copy, Default)]

@@ -16,7 +16,7 @@ pub const REPEAT_COUNTS_ONCE: Duration = Duration::from_secs(60);
 
 /// The slots of all users who ever failed; a user without a slot has a clean past.
 pub struct Users {
-    slots: DashMap<EntryId, Slot>,
+    slots: DashMap<EntryId, Slot, RandomState>,
     fingerprints: RandomState,
 }
 
@@ -48,7 +48,7 @@ pub enum Counted {
 
 impl Default for Users {
     fn default() -> Users {
-        Users { slots: DashMap::new(), fingerprints: RandomState::new() }
+        Users { slots: DashMap::default(), fingerprints: RandomState::new() }
     }
 }
 

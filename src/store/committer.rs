@@ -13,8 +13,7 @@ use super::opening::Opened;
 use super::record::RunBuilder;
 use super::segment::{self, Header, Segment};
 use super::{
-    Batch, Durability, Evidence, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot,
-    spawn,
+    Batch, Durability, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn,
 };
 use crate::clock::{self, Mono};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -28,26 +27,28 @@ use std::time::Duration;
 const RUN_ENTRIES: usize = 4096;
 /// Octets in one run at most, but for its last entry.
 const RUN_OCTETS: usize = 1024 * 1024;
+/// How long more is waited for when nobody waits for the journal (`memory`): to wake this thread up costs as much as
+/// ten entries.
+const GATHERING: Duration = Duration::from_millis(2);
 /// Segments that may pile up (restarts leave short ones) before a snapshot is taken for them.
 const SEGMENTS_MAX: usize = 64;
 
 /// What comes through the queue.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are entries, and a box would cost each an allocation"
-)]
 pub(super) enum Message<R> {
     Staged(Staged<R>),
     Snapshot(Sender<Result<(), Trouble>>),
     Close,
 }
 
+/// Who is told of each batch.
+pub(super) type OnBatch<R> = Box<dyn FnMut(Batch<'_, R>) + Send>;
+
 pub(super) struct Committer<R> {
     disk: Arc<dyn Disk>,
     settings: Settings,
     shared: Arc<Shared>,
     walk: Arc<Walk>,
-    on_batch: Box<dyn FnMut(Batch<R>) + Send>,
+    on_batch: OnBatch<R>,
 
     /// Absent while the disk has failed.
     segment: Option<Segment>,
@@ -68,8 +69,9 @@ pub(super) struct Committer<R> {
     refuse: u64,
 
     run: RunBuilder,
-    evidence: Vec<Evidence>,
     releases: Vec<R>,
+    /// What of the queue's bound is in the run.
+    taken: usize,
 
     /// When the oldest write was made that is not synced yet (`relaxed`).
     unsynced: Option<Mono>,
@@ -88,7 +90,7 @@ impl<R: Send + 'static> Committer<R> {
         opened: Opened,
         shared: Arc<Shared>,
         walk: Arc<Walk>,
-        on_batch: Box<dyn FnMut(Batch<R>) + Send>,
+        on_batch: OnBatch<R>,
     ) -> Committer<R> {
         let written = opened.next.saturating_sub(1);
         let mut run = RunBuilder::default();
@@ -109,8 +111,8 @@ impl<R: Send + 'static> Committer<R> {
             grown: opened.grown,
             refuse: opened.refuse,
             run,
-            evidence: Vec::new(),
             releases: Vec::new(),
+            taken: 0,
             unsynced: None,
             synced: None,
             look: Mono::default(),
@@ -126,6 +128,9 @@ impl<R: Send + 'static> Committer<R> {
         loop {
             match queue.recv_timeout(self.patience()) {
                 Ok(Message::Staged(first)) => {
+                    if self.settings.durability == Durability::Memory && first.releases.is_empty() {
+                        std::thread::sleep(GATHERING);
+                    }
                     self.take(first);
                     if let Some(other) = self.gather(queue)
                         && self.obey(other)
@@ -156,7 +161,7 @@ impl<R: Send + 'static> Committer<R> {
     /// Takes what waits, up to the size of a run, and commits it. Returns a message that was not an entry.
     fn gather(&mut self, queue: &Receiver<Message<R>>) -> Option<Message<R>> {
         let mut other = None;
-        while self.releases.len() < RUN_ENTRIES && self.run.len() < RUN_OCTETS {
+        while self.taken < RUN_ENTRIES && self.run.len() < RUN_OCTETS {
             match queue.try_recv() {
                 Ok(Message::Staged(staged)) => self.take(staged),
                 Ok(message) => {
@@ -183,21 +188,20 @@ impl<R: Send + 'static> Committer<R> {
         false
     }
 
-    /// Puts one entry into the run.
-    pub(super) fn take(&mut self, staged: Staged<R>) {
-        let Staged { marks, evidence, release } = staged;
-        if self.segment.is_some() && (!marks.is_empty() || evidence.is_some()) {
-            let sequence = self.next.saturating_add(u64::from(self.run.count()));
-            self.run.push(marks.iter(), evidence.as_deref().unwrap_or_default());
-            self.evidence.extend(evidence.map(|evidence| (sequence, evidence)));
+    /// Puts entries into the run.
+    pub(super) fn take(&mut self, mut staged: Staged<R>) {
+        self.taken = self.taken.saturating_add(staged.weight());
+        if self.segment.is_some() {
+            self.run.append(&staged.entries);
         }
-        self.releases.push(release);
+        self.releases.append(&mut staged.releases);
     }
 
     /// Makes the run as durable as was asked for, and lets it go.
     pub(super) fn commit(&mut self) {
+        let first = self.next;
         if self.settings.durability == Durability::Memory {
-            self.let_go(self.outcome());
+            self.let_go(first, self.outcome());
             if let Err(trouble) = self.write() {
                 self.fail(trouble);
             }
@@ -206,9 +210,11 @@ impl<R: Send + 'static> Committer<R> {
             if let (Err(trouble), true) = (&outcome, self.segment.is_some()) {
                 self.fail(trouble.clone());
             }
-            self.let_go(outcome);
+            self.let_go(first, outcome);
         }
         self.run.clear();
+        self.shared.waiting.fetch_sub(self.taken, Ordering::Relaxed);
+        self.taken = 0;
     }
 
     fn outcome(&self) -> Result<(), Trouble> {
@@ -223,9 +229,9 @@ impl<R: Send + 'static> Committer<R> {
         why.clone().unwrap_or_else(ended)
     }
 
-    fn let_go(&mut self, outcome: Result<(), Trouble>) {
+    fn let_go(&mut self, first: u64, outcome: Result<(), Trouble>) {
         let figures = &self.shared.figures;
-        let count = self.releases.len() as u64;
+        let count = self.taken as u64;
         match &outcome {
             Ok(()) => {
                 Figures::add(&figures.batches, 1);
@@ -233,10 +239,10 @@ impl<R: Send + 'static> Committer<R> {
             }
             Err(_) => Figures::add(&figures.unanswered, count),
         }
-        let evidence = std::mem::take(&mut self.evidence);
         let releases = std::mem::take(&mut self.releases);
-        if !releases.is_empty() {
+        if count > 0 {
             let synced = self.synced.take();
+            let evidence = self.run.evidence(first);
             (self.on_batch)(Batch { outcome, synced, evidence, releases });
         }
     }

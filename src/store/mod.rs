@@ -32,13 +32,14 @@ pub use error::{Damage, DamageKind, Error};
 pub use figures::Figures;
 pub use files::Files;
 pub use opening::{Opened, Recovered, open, open_on};
+pub use record::{Entries, Entry, RunEvidence};
 pub use recovery::{Item, Torn};
 
-use crate::state::{Mark, Marks};
+use crate::state::Mark;
 use committer::{Committer, Message};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -101,26 +102,38 @@ pub enum Durability {
     Memory,
 }
 
-/// One decision: what must be on disk before `release` may be let go.
+/// Decisions that belong together: what must be on disk before any of `releases` may be let go.
 #[derive(Debug)]
 pub struct Staged<R> {
-    /// What changed in the tables, which have it already.
-    pub marks: Marks,
-    /// A line of evidence, see [`crate::audit`]; absent for what needs none.
-    pub evidence: Option<Box<[u8]>>,
+    /// What changed in the tables, which have it already, with the evidence (see [`crate::audit`]).
+    pub entries: Entries,
     /// Whatever waits for this.
-    pub release: R,
+    pub releases: Vec<R>,
+}
+
+impl<R> Staged<R> {
+    /// One decision, with its line of evidence; an empty one is none.
+    pub fn one(marks: &[Mark], evidence: &[u8], release: R) -> Staged<R> {
+        let mut entries = Entries::default();
+        entries.push(marks, |out| out.extend_from_slice(evidence));
+        Staged { entries, releases: vec![release] }
+    }
+
+    /// What counts against the bound of the queue.
+    fn weight(&self) -> usize {
+        let entries = usize::try_from(self.entries.count()).unwrap_or(usize::MAX);
+        entries.max(self.releases.len()).max(1)
+    }
 }
 
 /// What was decided together: handed to `on_batch` in the order it was staged.
-#[derive(Debug)]
-pub struct Batch<R> {
+pub struct Batch<'b, R> {
     /// Whether the marks are as durable as was asked for. If not, no answer leaves.
     pub outcome: Result<(), Trouble>,
     /// How long the last sync took, if there was one since the batch before.
     pub synced: Option<Duration>,
     /// The evidence with its sequence numbers; on a failure it must not reach the audit file.
-    pub evidence: Vec<Evidence>,
+    pub evidence: RunEvidence<'b>,
     /// What waited.
     pub releases: Vec<R>,
 }
@@ -149,6 +162,9 @@ pub type Evidence = (u64, Box<[u8]>);
 /// The running journal; shared by all workers.
 pub struct Store<R> {
     queue: Sender<Message<R>>,
+    /// How many entries may wait.
+    room: usize,
+    durability: Durability,
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
     /// Taken by whoever closes.
@@ -159,6 +175,8 @@ pub struct Store<R> {
 #[derive(Default)]
 struct Shared {
     failed: AtomicBool,
+    /// Entries that wait for the committer.
+    waiting: AtomicUsize,
     why: Mutex<Option<Trouble>>,
     evidence: AtomicU64,
     figures: Figures,
@@ -193,22 +211,27 @@ impl<R: Send + 'static> Store<R> {
     pub fn start(
         opened: Opened,
         walk: impl Fn(&mut Sink<'_>) + Send + Sync + 'static,
-        on_batch: impl FnMut(Batch<R>) + Send + 'static,
+        on_batch: impl FnMut(Batch<'_, R>) + Send + 'static,
     ) -> Result<Store<R>, Error> {
-        let (queue, staged) = crossbeam_channel::bounded(opened.settings.queue);
+        let (room, durability) = (opened.settings.queue, opened.settings.durability);
+        let (queue, staged) = crossbeam_channel::bounded(room);
         let shared = Arc::new(Shared::default());
         shared.evidence.store(opened.evidence, Ordering::Relaxed);
         let disk = Arc::clone(&opened.disk);
         let committer = Committer::new(opened, Arc::clone(&shared), Arc::new(walk), Box::new(on_batch));
         let committer = spawn("journal", move || committer.serve(&staged))?;
-        Ok(Store { queue, shared, disk, committer: Mutex::new(Some(committer)) })
+        Ok(Store { queue, room, durability, shared, disk, committer: Mutex::new(Some(committer)) })
     }
 
-    /// Hands over a decision, or gives it back when the queue is full or the disk has failed ([`Store::health`] tells
+    /// Hands over decisions, or gives them back when the queue is full or the disk has failed ([`Store::health`] tells
     /// which). Never waits.
-    #[expect(clippy::result_large_err, reason = "what is given back is what was handed over")]
     pub fn stage(&self, staged: Staged<R>) -> Result<(), Staged<R>> {
         if self.shared.failed.load(Ordering::Acquire) {
+            return Err(staged);
+        }
+        let weight = staged.weight();
+        if self.shared.waiting.fetch_add(weight, Ordering::Relaxed).saturating_add(weight) > self.room {
+            self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
             return Err(staged);
         }
         match self.queue.try_send(Message::Staged(staged)) {
@@ -216,10 +239,18 @@ impl<R: Send + 'static> Store<R> {
             Err(
                 TrySendError::Full(Message::Staged(staged))
                 | TrySendError::Disconnected(Message::Staged(staged)),
-            ) => Err(staged),
+            ) => {
+                self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
+                Err(staged)
+            }
             // Only what was sent comes back.
             Err(_) => Ok(()),
         }
+    }
+
+    /// When an answer may leave.
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Whether the disk works.
@@ -227,9 +258,14 @@ impl<R: Send + 'static> Store<R> {
         self.shared.health()
     }
 
+    /// The same without the reason: cheap enough for every request.
+    pub fn is_writing(&self) -> bool {
+        !self.shared.failed.load(Ordering::Acquire)
+    }
+
     /// How many entries wait for the committer.
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     /// What has been counted since the start.

@@ -6,7 +6,7 @@ use super::disk::{At as _, Disk, Operation, Trouble, read_all};
 use super::error::{Damage, Error};
 use super::files::Files;
 use super::opening::take;
-use super::record::RunBuilder;
+use super::record::{Entries, RunBuilder};
 pub use super::recovery::Item;
 use super::recovery::{self, Reading, Torn};
 use super::segment::{self, Header, Segment};
@@ -265,7 +265,9 @@ fn begin_anew(disk: &Arc<dyn Disk>, kept: &Kept, last: u64, number: u64, now: Wa
     let (mut run, mut first) = (RunBuilder::default(), header.first);
     run.clear();
     for evidence in &kept.evidence {
-        run.push([].iter(), evidence);
+        let mut entry = Entries::with_room(evidence.len());
+        entry.push(&[], |out| out.extend_from_slice(evidence));
+        run.append(&entry);
         if run.len() >= RUN_OCTETS {
             segment.write(&mut run, first, first.saturating_sub(1))?;
             first = first.saturating_add(u64::from(run.count()));

@@ -160,6 +160,83 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Decisions in the form they are written in, put together by whoever makes them; the committer only joins them.
+#[derive(Debug, Default)]
+pub struct Entries {
+    bytes: Vec<u8>,
+    count: u32,
+    /// Where the last one begins.
+    last: usize,
+}
+
+impl Entries {
+    /// No entry, with room for so many octets of them.
+    pub fn with_room(octets: usize) -> Entries {
+        Entries { bytes: Vec::with_capacity(octets), count: 0, last: 0 }
+    }
+
+    /// Adds a decision: its marks, and its evidence as `write` appends it. One that has neither leaves no entry.
+    pub fn push(&mut self, marks: &[Mark], write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        let marks = marks.get(..usize::from(u8::MAX)).unwrap_or(marks);
+        self.bytes.push(u8::try_from(marks.len()).unwrap_or(u8::MAX));
+        self.bytes.extend_from_slice(&[0; 4]);
+        marks.iter().for_each(|mark| put_mark(&mut self.bytes, mark));
+        let evidence = self.bytes.len();
+        write(&mut self.bytes);
+        let length = self.bytes.len().saturating_sub(evidence);
+        if marks.is_empty() && length == 0 {
+            return self.bytes.truncate(start);
+        }
+        self.last = start;
+        self.count = self.count.saturating_add(1);
+        self.note_length(length);
+    }
+
+    /// Adds to the evidence of the last decision.
+    pub fn complete(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.bytes.len();
+        let length = self.length_field().map_or(0, |field| u32::from_le_bytes(*field));
+        write(&mut self.bytes);
+        let added = self.bytes.len().saturating_sub(before);
+        self.note_length(usize::try_from(length).unwrap_or(usize::MAX).saturating_add(added));
+    }
+
+    fn note_length(&mut self, length: usize) {
+        if let Some(field) = self.length_field() {
+            *field = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+        }
+    }
+
+    /// Behind the number of marks of the last entry.
+    fn length_field(&mut self) -> Option<&mut [u8; 4]> {
+        self.bytes.get_mut(self.last.saturating_add(1)..)?.first_chunk_mut()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// How many octets they take.
+    pub fn octets(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        let mut cursor = Cursor(&self.bytes);
+        (0..self.count).map_while(move |_| Entry::parse(&mut cursor))
+    }
+
+    /// Forgets them and keeps the room.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+        self.last = 0;
+    }
+}
+
 /// Builds one run in a buffer that is used again.
 #[derive(Default)]
 pub struct RunBuilder {
@@ -175,13 +252,16 @@ impl RunBuilder {
         self.count = 0;
     }
 
-    /// Adds an entry.
-    pub fn push<'m>(&mut self, marks: impl ExactSizeIterator<Item = &'m Mark>, evidence: &[u8]) {
-        self.bytes.push(u8::try_from(marks.len()).unwrap_or(u8::MAX));
-        self.bytes.extend_from_slice(&u32::try_from(evidence.len()).unwrap_or(u32::MAX).to_le_bytes());
-        marks.take(usize::from(u8::MAX)).for_each(|mark| put_mark(&mut self.bytes, mark));
-        self.bytes.extend_from_slice(evidence);
-        self.count = self.count.saturating_add(1);
+    /// Adds entries.
+    pub fn append(&mut self, entries: &Entries) {
+        self.bytes.extend_from_slice(&entries.bytes);
+        self.count = self.count.saturating_add(entries.count);
+    }
+
+    /// The evidence of its entries, when `first` is the sequence of the first.
+    pub fn evidence(&self, first: u64) -> RunEvidence<'_> {
+        let cursor = Cursor(self.bytes.get(RUN_HEADER..).unwrap_or_default());
+        RunEvidence { cursor, next: first, left: self.count }
     }
 
     /// How many entries it has.
@@ -209,6 +289,30 @@ impl RunBuilder {
     fn patch(&mut self, at: usize, value: &[u8]) {
         if let Some(place) = self.bytes.get_mut(at..at + value.len()) {
             place.copy_from_slice(value);
+        }
+    }
+}
+
+/// The evidence of a run that is being written, each with its sequence.
+#[derive(Clone)]
+pub struct RunEvidence<'a> {
+    cursor: Cursor<'a>,
+    next: u64,
+    left: u32,
+}
+
+impl<'a> Iterator for RunEvidence<'a> {
+    type Item = (u64, &'a [u8]);
+
+    fn next(&mut self) -> Option<(u64, &'a [u8])> {
+        loop {
+            self.left = self.left.checked_sub(1)?;
+            let sequence = self.next;
+            self.next = sequence.saturating_add(1);
+            let evidence = Entry::parse(&mut self.cursor)?.evidence;
+            if !evidence.is_empty() {
+                return Some((sequence, evidence));
+            }
         }
     }
 }
@@ -331,9 +435,21 @@ mod tests {
         ) {
             let mut builder = RunBuilder::default();
             builder.clear();
+            let entries: Vec<_> = entries.into_iter().filter(|(marks, line)| !(marks.is_empty() && line.is_empty())).collect();
+            prop_assume!(!entries.is_empty());
+            let mut gathered = Entries::default();
             for (marks, evidence) in &entries {
-                builder.push(marks.iter(), evidence);
+                // As a worker does: the last of it is known a moment later.
+                let (first, second) = evidence.split_at(evidence.len() / 2);
+                gathered.push(marks, |out| out.extend_from_slice(if marks.is_empty() { evidence } else { first }));
+                if !marks.is_empty() {
+                    gathered.complete(|out| out.extend_from_slice(second));
+                }
             }
+            builder.append(&gathered);
+            let told: Vec<_> = builder.evidence(first).map(|(at, evidence)| (at, evidence.to_vec())).collect();
+            let with_evidence = (first..).zip(&entries).filter(|(_, (_, evidence))| !evidence.is_empty());
+            prop_assert_eq!(told, with_evidence.map(|(at, (_, evidence))| (at, evidence.clone())).collect::<Vec<_>>());
             let bytes = builder.finish(segment, first, first - 1);
             let run = Run::parse(bytes, segment).unwrap();
             prop_assert_eq!((run.first, run.durable, run.len), (first, first - 1, bytes.len()));
@@ -359,7 +475,9 @@ mod tests {
     fn any_flipped_bit_of_a_run_is_noticed() {
         let mut builder = RunBuilder::default();
         builder.clear();
-        builder.push([Mark::Clock(Wall::from_seconds(7))].iter(), b"{\"event\":\"x\"");
+        let mut entries = Entries::default();
+        entries.push(&[Mark::Clock(Wall::from_seconds(7))], |out| out.extend_from_slice(b"{\"event\":\"x\""));
+        builder.append(&entries);
         let good = builder.finish(3, 10, 9).to_vec();
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();

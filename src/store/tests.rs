@@ -76,11 +76,11 @@ impl Life {
         let walk = move |sink: &mut Sink<'_>| {
             walked.lock().unwrap().tables.values().for_each(|mark| sink(Mark::Token(*mark)));
         };
-        let on_batch = move |batch: Batch<TokenMark>| {
+        let on_batch = move |batch: Batch<'_, TokenMark>| {
             let mut world = told.lock().unwrap();
             if batch.outcome.is_ok() {
                 world.acknowledged.extend(batch.releases);
-                world.evidence.extend(batch.evidence);
+                world.evidence.extend(batch.evidence.map(|(sequence, evidence)| (sequence, evidence.into())));
             }
         };
         shared.evidence.store(opened.evidence, Ordering::Relaxed);
@@ -108,9 +108,8 @@ impl Life {
             world.tables.insert(token, mark);
             world.staged.insert(version, mark);
             drop(world);
-            let evidence = format!("{{\"event\":\"login\",\"n\":{version}").into_bytes().into();
-            let marks = [Mark::Token(mark)].into_iter().collect();
-            self.committer.take(Staged { marks, evidence: Some(evidence), release: mark });
+            let evidence = format!("{{\"event\":\"login\",\"n\":{version}");
+            self.committer.take(Staged::one(&[Mark::Token(mark)], evidence.as_bytes(), mark));
         }
         self.committer.commit();
     }
@@ -507,18 +506,14 @@ fn many_restarts_leave_few_files() {
 
 fn staged(n: u64) -> Staged<u64> {
     let mark = Mark::Clock(Wall::from_seconds(n));
-    Staged {
-        marks: [mark].into_iter().collect(),
-        evidence: Some(format!("{{\"n\":{n}").into_bytes().into()),
-        release: n,
-    }
+    Staged::one(&[mark], format!("{{\"n\":{n}").as_bytes(), n)
 }
 
 /// A store on real files; gives back what was released, with whether it was durable.
 fn real(settings: Settings) -> (Store<u64>, Recovered, mpsc::Receiver<(u64, bool)>) {
     let (opened, recovered) = open(settings, 0, |_| {}).unwrap();
     let (out, released) = mpsc::channel();
-    let on_batch = move |batch: Batch<u64>| {
+    let on_batch = move |batch: Batch<'_, u64>| {
         batch.releases.iter().for_each(|n| out.send((*n, batch.outcome.is_ok())).unwrap_or_default());
     };
     (Store::start(opened, |_| {}, on_batch).unwrap(), recovered, released)
@@ -656,11 +651,11 @@ fn a_full_queue_gives_back_and_a_snapshot_is_answered() {
     let settings = Settings { queue: 4, ..Settings::new(directory.path()) };
     let (opened, _) = open(settings, 0, |_| {}).unwrap();
     let (go, stop) = mpsc::channel::<()>();
-    let on_batch = move |_: Batch<u64>| stop.recv().unwrap_or_default();
+    let on_batch = move |_: Batch<'_, u64>| stop.recv().unwrap_or_default();
     let store = Store::start(opened, |sink| sink(Mark::Clock(Wall::from_seconds(9))), on_batch).unwrap();
     let mut refused = None;
     for n in 0..100 {
-        refused = refused.or(store.stage(staged(n)).err().map(|staged| staged.release));
+        refused = refused.or(store.stage(staged(n)).err().map(|staged| staged.releases));
     }
     assert!(refused.is_some() && store.health() == Health::Writing);
     drop(go);

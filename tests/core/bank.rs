@@ -6,15 +6,16 @@ use sekisho::identity::{ClientName, EntryId, ServiceName, TokenSerial};
 use sekisho::listen::{Arrival, ReturnAddress, SocketNumber};
 use sekisho::metrics::Metrics;
 use sekisho::otp::{self, Algorithm, Code, Digits, Moving, Parameters, Period, Step as CodeStep, Window};
-use sekisho::pipeline::{Pipeline, Settings, Step, Tables};
+use sekisho::pipeline::{Answer, Case, Outgoing, Pipeline, Question, Settings, Step, Tables};
 use sekisho::policy::{Client, Clients, PasswordEncoding, Patience, Profile, UserNameForm};
 use sekisho::radius::client::Asked;
 use sekisho::radius::packet::ATTRIBUTES_MAX;
-use sekisho::radius::{Attribute, Secrets, SharedSecret, SignaturePolicy};
+use sekisho::radius::{Attribute, PacketOctets, Secrets, SharedSecret, SignaturePolicy};
 use sekisho::secret::Secret;
 use sekisho::state::{
-    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Scope, Sources, TimeGuard,
+    Admission, Bindings, Challenges, Duplicates, Durable, Mark, Passing, Scope, Sources, TimeGuard,
 };
+use sekisho::store::Entries;
 use sekisho::tokens::{Account, Role, Standing, Token, Tokens, User};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -101,15 +102,58 @@ impl Bank {
         self.request(number, &name(user), field.as_bytes(), &[])
     }
 
-    pub fn begin(&self, sent: &Sent) -> Step {
+    pub fn begin(&self, sent: &Sent) -> Came {
         let from = ReturnAddress { peer: sent.peer, socket: SocketNumber(0), local: None };
-        self.pipeline.begin(&Arrival { octets: &sent.octets, from, at: self.now })
+        let mut entries = Entries::default();
+        let arrival = Arrival { octets: &sent.octets, from, at: self.now };
+        let step = self.pipeline.begin(&arrival, &mut entries);
+        Came::of(step, &entries)
+    }
+
+    pub fn resume(&self, case: Box<Case>, answer: Answer) -> Came {
+        let mut entries = Entries::default();
+        let step = self.pipeline.resume(case, answer, self.now, &mut entries);
+        Came::of(step, &entries)
     }
 
     /// What a reply says, once it is checked as a gateway checks it: its code and, of a challenge, the State.
     pub fn read(&self, sent: &Sent, reply: &[u8]) -> (u8, Option<Vec<u8>>) {
         let packet = sent.asked.verify_reply(reply, &self.secret).expect("a genuine reply");
         (packet.code(), packet.values(24).next().map(<[u8]>::to_vec))
+    }
+}
+
+#[allow(clippy::large_enum_variant, reason = "short-lived")]
+/// What came of a call, with the marks that it left for the journal.
+pub enum Came {
+    Silent,
+    Resend(PacketOctets),
+    Done(Finished),
+    Ask(Box<Case>, Question),
+}
+
+pub struct Finished {
+    pub marks: Vec<Mark>,
+    pub outgoing: Outgoing,
+}
+
+impl Came {
+    fn of(step: Step, entries: &Entries) -> Came {
+        let judged = matches!(step, Step::Done(_));
+        assert_eq!(
+            entries.count(),
+            u32::from(judged),
+            "an entry for everything that is judged, and for nothing else"
+        );
+        match step {
+            Step::Silent => Came::Silent,
+            Step::Resend(_, octets) => Came::Resend(octets),
+            Step::Ask(case, question) => Came::Ask(case, question),
+            Step::Done(outgoing) => {
+                let marks = entries.iter().flat_map(|entry| entry.marks().collect::<Vec<_>>()).collect();
+                Came::Done(Finished { marks, outgoing })
+            }
+        }
     }
 }
 

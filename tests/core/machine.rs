@@ -3,11 +3,11 @@
 //! `begin` and `resume` are all that workers and directory tasks ever call, each from a thread of its own. Whatever
 //! they can do to each other, some order of these calls does, so all orders of up to three logins are played.
 
-use crate::bank::{Bank, Knows, PASSWORD, Sent, code, found, name, profile, wrong_code};
+use crate::bank::{Bank, Came, Knows, PASSWORD, Sent, code, found, name, profile, wrong_code};
 use proptest::prelude::*;
 use sekisho::directory::{Found, PasswordAnswer, Unavailable};
 use sekisho::outcome::{Reason, Verdict};
-use sekisho::pipeline::{Answer, Case, Question, Step};
+use sekisho::pipeline::{Answer, Case, Question};
 use sekisho::policy::SecondStep;
 use sekisho::radius::Attribute;
 use sekisho::state::Mark;
@@ -86,12 +86,12 @@ impl Play {
                         })
                     }
                 };
-                (sent, self.bank.pipeline.resume(case, answer, self.bank.now))
+                (sent, self.bank.resume(case, answer))
             }
         };
         match step {
-            Step::Silent | Step::Resend(..) => panic!("every login is judged"),
-            Step::Ask(case, question) => {
+            Came::Silent | Came::Resend(..) => panic!("every login is judged"),
+            Came::Ask(case, question) => {
                 if let Question::Password(..) = question {
                     *self.questions.entry(who).or_default() += 1;
                     // Codes of one step never have two questions at a time, unless a later code came between.
@@ -103,7 +103,7 @@ impl Play {
                 }
                 self.ways[who].1 = Way::Asking(sent, case, question);
             }
-            Step::Done(mut finished) => {
+            Came::Done(mut finished) => {
                 let reason = finished.outgoing.reason;
                 if reason == Reason::CodeAccepted {
                     let durable = finished.marks.iter().any(|mark| matches!(mark, Mark::Token(_)));
@@ -120,7 +120,7 @@ impl Play {
                     assert_eq!(self.bank.read(&sent, &octets).0, expected);
                     // The gateway did not hear it and asks again: the same octets, and nobody is judged twice.
                     match self.bank.begin(&sent) {
-                        Step::Resend(_, again) => assert_eq!(*again, *octets),
+                        Came::Resend(again) => assert_eq!(*again, *octets),
                         _ => panic!("a retransmission gets the same octets"),
                     }
                 }
@@ -241,11 +241,9 @@ fn ldap_04_whoever_is_nobody_or_several_is_refused_like_anybody() {
     for (answer, reason) in [(Found::Nobody, Reason::UserUnknown), (Found::Several, Reason::UserAmbiguous)] {
         let bank = Bank::open(0, Knows::Nobody, profile());
         let sent = bank.login(1, 0, 0);
-        let Step::Ask(case, Question::Find(asked)) = bank.begin(&sent) else { panic!("asked for") };
+        let Came::Ask(case, Question::Find(asked)) = bank.begin(&sent) else { panic!("asked for") };
         assert_eq!(asked.octets(), name(0).as_bytes());
-        let Step::Done(finished) = bank.pipeline.resume(case, Answer::Found(Ok(answer)), bank.now) else {
-            panic!("judged")
-        };
+        let Came::Done(finished) = bank.resume(case, Answer::Found(Ok(answer))) else { panic!("judged") };
         assert_eq!(finished.outgoing.reason, reason);
         assert!(finished.outgoing.not_before.is_some(), "rejects are held back");
         assert!(finished.marks.is_empty(), "unknown names leave no state");
@@ -256,14 +254,12 @@ fn ldap_04_whoever_is_nobody_or_several_is_refused_like_anybody() {
 fn rad_37_a_retransmission_while_the_directory_is_asked_is_dropped() {
     let bank = Bank::open(1, Knows::Everybody, profile());
     let sent = bank.login(1, 0, 0);
-    let Step::Ask(case, question) = bank.begin(&sent) else { panic!("asked") };
-    assert!(matches!(bank.begin(&sent), Step::Silent), "one judgement at a time");
+    let Came::Ask(case, question) = bank.begin(&sent) else { panic!("asked") };
+    assert!(matches!(bank.begin(&sent), Came::Silent), "one judgement at a time");
     // The first ends without an answer: the gateway's next attempt is judged anew, and the code still works.
     drop((case, question));
-    let Step::Ask(case, _) = bank.begin(&sent) else { panic!("asked again") };
-    let Step::Done(finished) =
-        bank.pipeline.resume(case, Answer::Password(Ok(PasswordAnswer::Right)), bank.now)
-    else {
+    let Came::Ask(case, _) = bank.begin(&sent) else { panic!("asked again") };
+    let Came::Done(finished) = bank.resume(case, Answer::Password(Ok(PasswordAnswer::Right))) else {
         panic!("judged")
     };
     assert_eq!(finished.outgoing.reason, Reason::CodeAccepted);
@@ -274,13 +270,13 @@ fn rad_38_a_newer_request_with_the_same_identifier_silences_the_older() {
     let bank = Bank::open(2, Knows::Everybody, profile());
     let (first, second) = (bank.login(1, 0, 0), bank.login(1 + (256 * 60_000), 1, 0));
     assert_eq!((first.peer, first.octets[1]), (second.peer, second.octets[1]), "the same place");
-    let Step::Ask(older, _) = bank.begin(&first) else { panic!("asked") };
-    let Step::Ask(newer, _) = bank.begin(&second) else { panic!("asked") };
+    let Came::Ask(older, _) = bank.begin(&first) else { panic!("asked") };
+    let Came::Ask(newer, _) = bank.begin(&second) else { panic!("asked") };
     assert!(older.is_superseded() && !newer.is_superseded());
     let answer = || Answer::Password(Ok(PasswordAnswer::Right));
-    let Step::Done(mut late) = bank.pipeline.resume(older, answer(), bank.now) else { panic!("judged") };
+    let Came::Done(mut late) = bank.resume(older, answer()) else { panic!("judged") };
     assert!(late.outgoing.leave(bank.now.mono).is_none(), "the reply to the older is not sent");
-    let Step::Done(mut reply) = bank.pipeline.resume(newer, answer(), bank.now) else { panic!("judged") };
+    let Came::Done(mut reply) = bank.resume(newer, answer()) else { panic!("judged") };
     assert!(reply.outgoing.leave(bank.now.mono).is_some());
 }
 
@@ -291,7 +287,7 @@ fn chl_03_one_state_taken_up_by_two_requests_accepts_at_most_once() {
         profile.second_step = SecondStep::Always;
         let bank = Bank::open(1, Knows::Everybody, profile);
         let first = bank.request(1, &name(0), PASSWORD.as_bytes(), &[]);
-        let Step::Done(mut finished) = bank.begin(&first) else { panic!("challenged") };
+        let Came::Done(mut finished) = bank.begin(&first) else { panic!("challenged") };
         let challenge = finished.outgoing.leave(bank.now.mono).map(|(_, octets)| octets.to_vec()).unwrap();
         let (11, Some(state)) = bank.read(&first, &challenge) else { panic!("a challenge with State") };
         let mut seconds: Vec<(Option<Sent>, Option<Box<Case>>)> = [256, 512]
@@ -309,18 +305,16 @@ fn chl_03_one_state_taken_up_by_two_requests_accepts_at_most_once() {
                     bank.begin(&sent)
                 }
                 (_, case) => match case.take() {
-                    Some(case) => {
-                        bank.pipeline.resume(case, Answer::Password(Ok(PasswordAnswer::Right)), bank.now)
-                    }
+                    Some(case) => bank.resume(case, Answer::Password(Ok(PasswordAnswer::Right))),
                     None => continue,
                 },
             };
             match step {
-                Step::Ask(case, Question::Password(_, password)) => {
+                Came::Ask(case, Question::Password(_, password)) => {
                     assert_eq!(password.expose(), PASSWORD.as_bytes());
                     seconds[who].1 = Some(case);
                 }
-                Step::Done(finished) => reasons.push(finished.outgoing.reason),
+                Came::Done(finished) => reasons.push(finished.outgoing.reason),
                 _ => panic!("judged or asked"),
             }
         }
@@ -399,18 +393,18 @@ proptest! {
                         Does::Unreachable => Err(Unavailable::Unreachable),
                         Does::TooLate => Err(Unavailable::TooLate),
                     };
-                    (who, bank.pipeline.resume(case, Answer::Password(answer), bank.now), Some(does))
+                    (who, bank.resume(case, Answer::Password(answer)), Some(does))
                 }
                 _ => continue,
             };
             let (request, user, code_step) = &sent[who];
             match step {
-                Step::Ask(case, Question::Password(..)) => {
+                Came::Ask(case, Question::Password(..)) => {
                     prop_assert!(code_step.is_some(), "asked without a right code");
                     open.push((who, case));
                 }
-                Step::Ask(..) => prop_assert!(false, "everybody is known"),
-                Step::Done(mut finished) => {
+                Came::Ask(..) => prop_assert!(false, "everybody is known"),
+                Came::Done(mut finished) => {
                     let reason = finished.outgoing.reason;
                     if reason.verdict() == Verdict::Accept {
                         prop_assert_eq!(answered, Some(Does::Right));
@@ -427,10 +421,10 @@ proptest! {
                         bank.read(request, octets);
                     }
                 }
-                Step::Resend(_, octets) => {
+                Came::Resend(octets) => {
                     bank.read(request, &octets);
                 }
-                Step::Silent => {}
+                Came::Silent => {}
             }
         }
         open.clear();

@@ -65,7 +65,7 @@ fn rad_01_recorded_exchanges_are_exact_to_the_octet() {
             let to = ReplyTo::new(&request).unwrap();
             let reply = encode(&to, &secrets.current, &content(row, &state)).unwrap();
             assert_eq!(HEXLOWER.encode(&reply), row["reply_hex"].as_str().unwrap(), "{what}");
-            assert_eq!(reply.capacity(), reply.len(), "{what}: one allocation of the right size");
+            assert_eq!(reply.unused_room(), 0, "{what}: at most one allocation, of the right size");
             let asked = Asked { identifier: packet.identifier(), authenticator: *packet.authenticator() };
             asked.verify_reply(&reply, &secrets.current).unwrap();
         }
