@@ -293,10 +293,8 @@ fn check_says_whether_the_directory_could_be_written_to_and_changes_nothing() {
     assert!(unsealed.contains("set seal-key-file") && !unsealed.contains("may not write"), "{unsealed}");
     let barred = checked(sealing(WorldBuilder::of(people())));
     assert_eq!(barred.matches("may not write").count(), 3, "{barred}");
-    let bare = checked(sealing(WorldBuilder {
-        slapd: slapd::Options::default(),
-        ..WorldBuilder::of(people())
-    }));
+    let bare =
+        checked(sealing(WorldBuilder { slapd: slapd::Options::default(), ..WorldBuilder::of(people()) }));
     assert!(bare.contains("the schema lacks sekishoUser, sekishoToken"), "{bare}");
     let nowhere = sealing(writing(people()));
     let ldap = format!("{}\ntoken-base = \"ou=nowhere,{}\"", nowhere.ldap, slapd::BASE);

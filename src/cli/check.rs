@@ -23,7 +23,8 @@ pub fn run(arguments: &Check) -> Result<Exit, Failure> {
         match trouble(&directory.settings)? {
             Ok(read_only) => {
                 for lacks in &read_only {
-                    let key = format!("{}: warning: directory.ldap: read-only for acts on tokens", file.display());
+                    let key =
+                        format!("{}: warning: directory.ldap: read-only for acts on tokens", file.display());
                     let _ = writeln!(lines, "{key}: {lacks}");
                 }
                 warnings = warnings.saturating_add(read_only.len());

@@ -60,14 +60,14 @@ pub trait Registry: Send + Sync + 'static {
 
     /// Seals every token's key anew that is not sealed by the key that seals now, while everything else goes on. `tell` hears
     /// how far it is, now and then. What is done is done: begun again, it passes over that.
-    fn rewrap<'a>(&'a self, tell: &'a Tell) -> BoxFuture<'a, Result<Rewrapped, NotChanged>>;
+    fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>>;
 
     /// Makes one change: whole or not at all.
     fn change(&self, change: Change, deadline: Mono) -> BoxFuture<'_, Result<(), NotChanged>>;
 }
 
 /// Hears how far sealing anew is.
-pub type Tell = dyn Fn(&Rewrapped) + Send + Sync;
+pub type Tell<'a> = dyn Fn(&Rewrapped) + Send + Sync + 'a;
 
 /// How far sealing anew is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -223,8 +223,7 @@ impl Keyring {
         if key.len() != 32 {
             return Err(KeyProblem::Key);
         }
-        let mut keys: Keys =
-            self.keys.load().iter().map(|(id, key)| (id.clone(), key.duplicate())).collect();
+        let mut keys: Keys = self.keys.load().iter().map(|(id, key)| (id.clone(), key.duplicate())).collect();
         match keys.iter().find(|(known, _)| **known == *id) {
             // The same line in two files says nothing new.
             Some((_, known)) if same_bytes(known.expose(), key.expose()) => Ok(()),

@@ -6,7 +6,8 @@ use super::{Embedded, EmbeddedProblem, folded, new_id, random};
 use crate::clock::{Mono, Wall, now};
 use crate::directory::Unavailable;
 use crate::directory::registry::{
-    Change, NewToken, NotChanged, Read, Registered, Registry, Rewrapped, Seen, Tell, TokenSet, UserSet, Version,
+    Change, NewToken, NotChanged, Read, Registered, Registry, Rewrapped, Seen, Tell, TokenSet, UserSet,
+    Version,
 };
 use crate::directory::seal::{NONCE, Refused};
 use crate::identity::{ContractId, EntryId, TokenSerial, UserName};
@@ -490,7 +491,7 @@ impl Registry for Acts {
         self.read(deadline, move |embedded| embedded.tokens_after(state, after.as_deref(), limit))
     }
 
-    fn rewrap<'a>(&'a self, tell: &'a Tell) -> BoxFuture<'a, Result<Rewrapped, NotChanged>> {
+    fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>> {
         Box::pin(async move {
             let mut done = Rewrapped::default();
             let mut after = None;

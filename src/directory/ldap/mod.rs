@@ -33,12 +33,12 @@ mod tests;
 pub use connection::{MESSAGE_MAX, Trouble};
 pub use event::{Ended, Event, Events, Operation};
 pub use filter::{Filter, FilterProblem, UserFilter};
-pub use writing::{Lacks, writing_lacks};
 pub use overlay::{Guarded, otp_overlay_guards};
 pub use settings::{
     BINDS, CAPACITY, Cleartext, EVERY, GraceLogins, LIFETIME, MAX_STALE, Mode, SEARCHES, SHRINK_LIMIT,
     Server, ServerProblem, Settings, TIMEOUT, Tls, Trust, TrustProblem,
 };
+pub use writing::{Lacks, writing_lacks};
 
 use crate::clock::{Mono, now};
 use crate::directory::seal::Keyring;

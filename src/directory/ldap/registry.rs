@@ -482,7 +482,7 @@ impl Registry for Ldap {
         Box::pin(async move { on_first!(&self.shared, deadline, |desk| desk.records(state, after, limit)) })
     }
 
-    fn rewrap<'a>(&'a self, tell: &'a Tell) -> BoxFuture<'a, Result<Rewrapped, NotChanged>> {
+    fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>> {
         Box::pin(super::rewrap::rewrap(&self.shared, tell))
     }
 

@@ -26,7 +26,7 @@ const PAGE: u32 = 200;
 const TRIES: usize = 3;
 
 /// Seals everything anew that is not sealed by the key that seals now.
-pub(super) async fn rewrap(shared: &Shared, tell: &Tell) -> Result<Rewrapped, NotChanged> {
+pub(super) async fn rewrap(shared: &Shared, tell: &Tell<'_>) -> Result<Rewrapped, NotChanged> {
     if !shared.settings.layout.takes_changes() {
         return Err(NotChanged::Refused("only the layout \"oath\" is written to".into()));
     }
@@ -58,7 +58,7 @@ struct Found {
 }
 
 impl Desk<'_> {
-    async fn walk(&self, tell: &Tell, done: &mut Rewrapped) -> Result<(), NotMade> {
+    async fn walk(&self, tell: &Tell<'_>, done: &mut Rewrapped) -> Result<(), NotMade> {
         let shared = self.shared;
         let Some(tokens) = &shared.reading.tokens else { return Ok(()) };
         let opened = self.link.connect().await.map_err(NoAnswer::Trouble)?;
@@ -120,7 +120,8 @@ impl Desk<'_> {
         let Some(tokens) = &shared.reading.tokens else { return Ok(()) };
         for _ in 0..TRIES {
             let desk = Desk { shared, link: self.link, deadline: soon(shared) };
-            let Some(entry) = desk.entry(&token.dn, tokens).await?.filter(|entry| entry.id == token.id) else {
+            let Some(entry) = desk.entry(&token.dn, tokens).await?.filter(|entry| entry.id == token.id)
+            else {
                 return Ok(());
             };
             let serial = serial(&entry, shared);

@@ -36,7 +36,10 @@ impl fmt::Display for Lacks {
             }
             Lacks::Assertion => f.write_str("the server does not offer the assertion control (RFC 4528)"),
             Lacks::Container(key, dn) => {
-                write!(f, "{key} = {dn:?} does not exist or is not shown to bind-dn; add it, or let it be read")
+                write!(
+                    f,
+                    "{key} = {dn:?} does not exist or is not shown to bind-dn; add it, or let it be read"
+                )
             }
             Lacks::Rights(dn, code, words) => {
                 let words = crate::identity::Escaped(words.as_bytes());
@@ -93,7 +96,8 @@ pub async fn writing_lacks(settings: &Settings) -> Result<Vec<Lacks>, Trouble> {
 async fn ask(connection: &mut Connection, settings: &Settings) -> Result<Vec<Lacks>, Trouble> {
     let mut lacks = Vec::new();
     let anything = Filter::present("objectClass");
-    let root = read(connection, "", &anything, &["supportedControl", "subschemaSubentry"], Scope::Base).await?;
+    let root =
+        read(connection, "", &anything, &["supportedControl", "subschemaSubentry"], Scope::Base).await?;
     let says = |entry: &Option<Entry>, name: &str, value: &str| {
         entry.as_ref().is_some_and(|entry| entry.all(name).any(|one| one == value.as_bytes()))
     };
@@ -136,7 +140,8 @@ async fn ask(connection: &mut Connection, settings: &Settings) -> Result<Vec<Lac
 /// Tries a change that changes nothing: a class that the entry has is added once more. Who may write is told that the
 /// value exists, everybody else that they may not.
 async fn refuses(connection: &mut Connection, place: &Entry) -> Result<Option<(u32, String)>, Trouble> {
-    let Some(class) = place.all("objectClass").next().and_then(|class| std::str::from_utf8(class).ok()) else {
+    let Some(class) = place.all("objectClass").next().and_then(|class| std::str::from_utf8(class).ok())
+    else {
         return Ok(None);
     };
     let still = Filter::present("objectClass");
