@@ -1,6 +1,6 @@
 //! The command line's end of the admin socket.
 
-use super::protocol::{Ask, Told};
+use super::protocol::{Question, Told};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub enum Error {
 ///
 /// # Errors
 /// See [`Error`].
-pub fn ask(socket: &Path, question: &Ask) -> Result<Told, Error> {
+pub fn ask(socket: &Path, question: &Question) -> Result<Told, Error> {
     let mut stream = UnixStream::connect(socket)
         .map_err(|error| Error::NotRunning { path: socket.display().to_string(), error })?;
     stream.set_read_timeout(Some(Duration::from_secs(40)))?;

@@ -1,7 +1,8 @@
-//! The daemon's end of the admin socket: a Unix socket that only its owner and root may use.
+//! The daemon's end of the admin socket: a Unix socket that only its owner and root, and perhaps a group, may use.
 
+use super::caller::Caller;
 use super::operations::Operations;
-use super::protocol::{QUESTION_OCTETS_MAX, Told};
+use super::protocol::{Kind, QUESTION_OCTETS_MAX, Refused, Told};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -17,12 +18,12 @@ const CONNECTIONS_MAX: usize = 16;
 /// How long one question may take to arrive and be carried out.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Listens on `path`, which only the daemon's own user may open. A socket left over from a crash is replaced; any other
+/// Listens on `path`, which only the daemon's own user may open, and the members of `group` if there is one. A socket left over from a crash is replaced; any other
 /// file is not touched.
 ///
 /// # Errors
 /// If the path is taken by something else, or the directory cannot be written.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
+pub fn bind(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
@@ -43,8 +44,26 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
         }
     }
     let listener = UnixListener::bind(path)?;
+    // First nobody else, then the group: there is no moment at which others may.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    if let Some(name) = group {
+        let groups = std::fs::read_to_string("/etc/group")?;
+        let number = group_number(&groups, name).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("there is no group {name} in /etc/group"))
+        })?;
+        std::os::unix::fs::chown(path, None, Some(number))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    }
     Ok(listener)
+}
+
+/// The number of a group in the form of group(5).
+fn group_number(groups: &str, wanted: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, number) = (fields.next()?, fields.next()?, fields.next()?);
+        (name == wanted).then(|| number.parse().ok())?
+    })
 }
 
 /// Answers operators until the daemon stops. An error of one connection is its own.
@@ -78,8 +97,12 @@ async fn answer(stream: UnixStream, operations: &Operations) -> io::Result<()> {
     let mut line = zeroize::Zeroizing::new(Vec::new());
     BufReader::new(reading.take(QUESTION_OCTETS_MAX as u64)).read_until(b'\n', &mut line).await?;
     let told = match serde_json::from_slice(&line) {
-        Ok(ask) => operations.carry_out(ask, &format!("uid:{}", peer.uid())).await,
-        Err(error) => Told::Refused { why: format!("this daemon does not understand the question: {error}") },
+        Ok(question) => operations.carry_out(question, &Caller::local(peer.uid())).await,
+        Err(error) => Told::Refused(Refused {
+            reason: "question".to_owned(),
+            why: format!("this daemon does not understand the question: {error}"),
+            kind: Kind::Invalid,
+        }),
     };
     let mut octets = serde_json::to_vec(&told)?;
     octets.push(b'\n');

@@ -4,12 +4,15 @@ mod audit;
 mod check;
 mod command;
 mod config;
+mod contract;
 mod demo;
 mod exit;
+mod explain;
 mod generate;
 mod output;
 mod probe;
 mod remote;
+mod request;
 mod serve;
 mod state;
 mod status;
@@ -21,7 +24,7 @@ pub use exit::{Exit, Failure};
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use command::{AuditVerb, Command, StateVerb, TokenVerb, UserVerb};
+use command::{AuditVerb, Command, ContractVerb, RequestVerb, StateVerb, TokenVerb, UserVerb};
 use std::ffi::OsString;
 
 /// Runs the command line and says how it ended.
@@ -44,9 +47,40 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Config(arguments) => config::run(arguments),
         Command::Probe(arguments) => probe::run(arguments),
         Command::Status(arguments) => status::run(arguments),
-        Command::User(UserVerb::Show(arguments)) => user::show(arguments),
-        Command::User(UserVerb::Release(arguments)) => user::release(arguments),
-        Command::Token(TokenVerb::Show(arguments)) => token::show(arguments),
+        Command::Contract(verb) => match verb {
+            ContractVerb::Enable(arguments) => contract::enable(arguments),
+            ContractVerb::Disable(arguments) => contract::disable(arguments),
+            ContractVerb::List(looking) => contract::list(looking),
+            ContractVerb::Show(arguments) => contract::show(arguments),
+        },
+        Command::User(verb) => match verb {
+            UserVerb::List(arguments) => user::list(arguments),
+            UserVerb::Show(arguments) => user::show(arguments),
+            UserVerb::Release(arguments) => user::release(arguments),
+            UserVerb::LoginCode(arguments) => user::login_code(arguments),
+        },
+        Command::Token(verb) => match verb {
+            TokenVerb::List(arguments) => token::list(arguments),
+            TokenVerb::Show(arguments) => token::show(arguments),
+            TokenVerb::Issue(arguments) => token::issue(arguments),
+            TokenVerb::Setup(arguments) => token::setup(arguments),
+            TokenVerb::Confirm(arguments) => token::confirm(arguments),
+            TokenVerb::Register(arguments) => token::register(arguments),
+            TokenVerb::Exchange(arguments) => token::exchange(arguments),
+            TokenVerb::Revoke(arguments) => token::revoke(arguments),
+            TokenVerb::Suspend(arguments) => token::suspend(arguments),
+            TokenVerb::Resume(arguments) => token::resume(arguments),
+            TokenVerb::Renew(arguments) => token::renew(arguments),
+            TokenVerb::Stop(arguments) => token::stop(arguments),
+            TokenVerb::Resync(arguments) => token::resync(arguments),
+        },
+        Command::Request(verb) => match verb {
+            RequestVerb::List(arguments) => request::list(arguments),
+            RequestVerb::Approve(arguments) => request::approve(arguments),
+            RequestVerb::Deny(arguments) => request::deny(arguments),
+        },
+        Command::Explain(arguments) => explain::explain(arguments),
+        Command::Why(arguments) => explain::why(arguments),
         Command::Audit(AuditVerb::Verify(arguments)) => audit::verify(arguments),
         Command::State(StateVerb::Verify(arguments)) => state::verify(arguments),
         Command::State(StateVerb::Dump(arguments)) => state::dump(arguments),

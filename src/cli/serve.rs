@@ -34,7 +34,7 @@ pub fn run(arguments: &Serve) -> Result<Exit, Failure> {
 /// Which exit code a refused start has (contract.md 1).
 pub fn refused(error: &StartError) -> Failure {
     match error {
-        StartError::Store(_) | StartError::Audit(_) => {
+        StartError::Store(_) | StartError::Requests(_) | StartError::Audit(_) => {
             Failure::Io("cannot start".to_owned(), std::io::Error::other(error.to_string()))
         }
         _ => Failure::Unavailable(error.to_string()),

@@ -4,18 +4,18 @@ use super::command::Status;
 use super::output::print;
 use super::remote::{ask, print_json};
 use super::{Exit, Failure};
-use crate::admin::protocol::{self, Ask, Told};
+use crate::admin::protocol::{self, Ask, Question, Told};
 use std::fmt::Write as _;
 
 /// Shows the daemon.
 pub fn run(arguments: &Status) -> Result<Exit, Failure> {
-    match ask(&arguments.daemon, &Ask::Status)? {
+    match ask(&arguments.daemon, &Question::from(Ask::Status))? {
         Told::Status(status) if arguments.json => print_json(&*status),
         Told::Status(status) => {
             print(&text(&status))?;
             Ok(Exit::Done)
         }
-        other => super::remote::refused(other),
+        other => super::remote::ended(other, arguments.json),
     }
 }
 

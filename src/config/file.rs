@@ -281,8 +281,12 @@ tables! {
         reissue_closed: String,
         /// The bank's time zone.
         time_zone: String,
+        /// Days on which nothing opens.
+        reissue_closed_days: List<String>,
         /// What a start password looks like.
         start_password: String,
+        /// How long a setup waits for the app.
+        setup_lifetime: Length,
         /// How long a token is valid.
         token_lifetime: Length,
         /// How long before its end a token may be renewed.
@@ -301,6 +305,8 @@ tables! {
         operation: Vec<Operation>,
         /// What applies to a request that fits none of them.
         otherwise: Otherwise,
+        /// Who may do what, where that is not as everywhere.
+        may: May,
     }
 
     /// `[[service.<name>.operation]]`.
@@ -341,6 +347,68 @@ tables! {
     Admin {
         /// The socket.
         socket: PathBuf,
+        /// The operating-system group whose members may open the socket too.
+        socket_group: String,
+        /// Who may act, and as whom.
+        operator: Vec<Operator>,
+        /// Acts that need a second person.
+        four_eyes: List<Act>,
+        /// How long a request waits for a second person.
+        request_lifetime: Length,
+        /// Who may do what.
+        may: May,
+    }
+
+    /// `[[admin.operator]]`.
+    Operator {
+        /// An operating-system user, `daemon`, or a name that HTTPS proves.
+        name: String,
+        /// The roles, each under the own name, or as `ROLE:*` under any.
+        r#as: List<String>,
+    }
+
+    /// `[admin.may]` and `[service.<name>.may]`: the roles that may do each act.
+    May {
+        /// Looking.
+        look: List<ActorRole>,
+        /// Enabling a contract.
+        contract_enable: List<ActorRole>,
+        /// Disabling a contract.
+        contract_disable: List<ActorRole>,
+        /// Promising a token.
+        issue: List<ActorRole>,
+        /// The first correct code.
+        confirm: List<ActorRole>,
+        /// Taking a token of the inventory.
+        register: List<ActorRole>,
+        /// Moving to another token.
+        exchange: List<ActorRole>,
+        /// Undoing that.
+        undo_exchange: List<ActorRole>,
+        /// Ending a token.
+        revoke: List<ActorRole>,
+        /// Stopping a token for a time.
+        suspend: List<ActorRole>,
+        /// Letting it go on.
+        resume: List<ActorRole>,
+        /// Giving it a new end.
+        renew: List<ActorRole>,
+        /// Giving the second factor up.
+        stop: List<ActorRole>,
+        /// Learning a token's clock.
+        resync: List<ActorRole>,
+        /// Lifting a lock.
+        release: List<ActorRole>,
+        /// Choosing for login.
+        login_code: List<ActorRole>,
+        /// Bringing tokens in.
+        import: List<ActorRole>,
+        /// Taking tokens out.
+        export: List<ActorRole>,
+        /// Changing the keys that seal tokens.
+        keys: List<ActorRole>,
+        /// Approving or denying what somebody else asked for.
+        decide: List<ActorRole>,
     }
 
     /// `[mail]`.
@@ -383,6 +451,52 @@ tables! {
 }
 
 words! {
+    /// In which role somebody acts.
+    ActorRole {
+        /// The bank's counter.
+        Counter,
+        /// The master user of a contract.
+        Master,
+        /// An admin user of a contract.
+        Admin,
+        /// A user, for themselves.
+        User,
+        /// Looks, and changes nothing.
+        Auditor,
+    }
+    /// The acts that can wait for a second person.
+    Act {
+        /// Enabling a contract.
+        ContractEnable,
+        /// Disabling a contract.
+        ContractDisable,
+        /// Promising a token.
+        Issue,
+        /// The first correct code.
+        Confirm,
+        /// Taking a token of the inventory.
+        Register,
+        /// Moving to another token.
+        Exchange,
+        /// Undoing that.
+        UndoExchange,
+        /// Ending a token.
+        Revoke,
+        /// Stopping a token for a time.
+        Suspend,
+        /// Letting it go on.
+        Resume,
+        /// Giving it a new end.
+        Renew,
+        /// Giving the second factor up.
+        Stop,
+        /// Learning a token's clock.
+        Resync,
+        /// Lifting a lock.
+        Release,
+        /// Choosing for login.
+        LoginCode,
+    }
     /// Whether requests must be signed.
     MessageAuthenticator {
         /// Always.

@@ -1,6 +1,6 @@
 //! What a running daemon does about signals: drain and end, or reload, or keep the old configuration and say so.
 
-use super::start::{Keys, Running};
+use super::start::{Keys, Running, admin_rules};
 use super::systemd::{self, Phase};
 use crate::config::{self, Inputs, Settings};
 use crate::metrics::Attempt;
@@ -119,12 +119,14 @@ fn swap(running: &Running, settings: Settings) -> Attempt {
     let pipeline = running.drive.pipeline();
     let before = pipeline.settings();
     let attributes_max = settings.radius.attributes_max;
+    let rules = admin_rules(&settings.admin, &settings.profiles);
     match pipeline::Settings::new(settings.clients, attributes_max, &running.metrics, Some(&before)) {
         Ok(judged_by) => {
             let gone =
                 before.clients.iter().filter(|old| judged_by.clients.named(old.name.as_str()).is_none());
             gone.for_each(|old| running.metrics.forget_client(&old.name));
             pipeline.reload(judged_by);
+            running.operations.reload(rules);
             take_over_keys(running, &settings.directory)
         }
         Err(error) => {
@@ -177,6 +179,7 @@ fn end(mut running: Running, watchdog: Option<std::thread::JoinHandle<()>>) -> E
     }
     let _ = std::fs::remove_file(&running.admin_socket);
     let healthy = running.drive.store().close() == Health::Writing;
+    drop(running.operations);
     drop(running.drive);
     if let Some(hold) = Arc::into_inner(running.hold) {
         hold.finish(Duration::ZERO);

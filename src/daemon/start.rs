@@ -3,7 +3,9 @@
 use super::systemd::{HandedError, HandedSocket};
 use super::workers::Workers;
 use super::{gauges, systemd};
-use crate::admin::{operations::Operations, socket};
+use crate::admin::operations::{Ground, Operations, Rules};
+use crate::admin::refusal::Refuse;
+use crate::admin::socket;
 use crate::audit::{self, Audit};
 use crate::clock::{self, Moment};
 use crate::config;
@@ -19,6 +21,7 @@ use crate::mail::{self, Letters};
 use crate::metrics::Metrics;
 use crate::pipeline::drive::{self, Drive, Exit, Release};
 use crate::pipeline::{self, Outgoing, Pipeline, Tables};
+use crate::policy::Profile;
 use crate::secret::Secret;
 use crate::state::{
     Admission, Bindings, Challenges, Duplicates, Durable, Passing, Scope, Sources, TimeGuard, duplicates,
@@ -49,6 +52,7 @@ pub struct Running {
     pub(super) http_stop: Option<oneshot::Sender<()>>,
     pub(super) admin_socket: PathBuf,
     pub(super) keys: Keys,
+    pub(super) operations: Arc<Operations>,
 }
 
 impl Running {
@@ -99,6 +103,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The requests that wait for a second person cannot be kept.
+    #[error("the state directory cannot be used: {0}")]
+    Requests(Refuse),
     /// The audit file cannot be used.
     #[error("the audit file cannot be used: {0}")]
     Audit(#[from] audit::Error),
@@ -159,6 +166,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let (audit, audited) = Audit::open(&settings.audit)?;
     let audit = Arc::new(audit);
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
+    let state_folder = settings.state.directory.clone();
     let exit = Exit { hold: Arc::clone(&hold), outbound, metrics: Arc::clone(&metrics) };
     let mut release = Release::new(Arc::clone(&audit), exit.clone());
     let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
@@ -217,13 +225,23 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     });
     runtime.spawn(http::serve(http_listener, routes, async { drop(stopped.await) }));
 
+    let rules = admin_rules(&settings.admin, &settings.profiles);
     let admin_socket = settings.admin.socket;
-    let operations = Operations::new(Arc::clone(&drive), Arc::clone(&not_ready));
+    let operations = Operations::new(Ground {
+        drive: Arc::clone(&drive),
+        rules,
+        state: state_folder,
+        letters: Arc::clone(&letters),
+        audit_file: settings.audit.file,
+        not_ready: Arc::clone(&not_ready),
+    })
+    .map_err(StartError::Requests)?;
     let listener = {
         let _inside = runtime.enter();
-        socket::bind(&admin_socket).map_err(|error| StartError::Admin(admin_socket.clone(), error))?
+        socket::bind(&admin_socket, settings.admin.group.as_deref())
+            .map_err(|error| StartError::Admin(admin_socket.clone(), error))?
     };
-    runtime.spawn(socket::serve(listener, operations));
+    runtime.spawn(socket::serve(listener, Arc::clone(&operations)));
 
     Ok(Running {
         radius,
@@ -238,6 +256,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         http_stop: Some(http_stop),
         admin_socket,
         keys,
+        operations,
     })
 }
 
@@ -247,6 +266,16 @@ pub(super) enum Keys {
     Ldap(Arc<Keyring>),
     /// Those in the directory's own folder.
     Embedded(Arc<Embedded>),
+}
+
+/// What configuration says about acts.
+pub(super) fn admin_rules(admin: &config::Admin, profiles: &[Arc<Profile>]) -> Rules {
+    Rules {
+        authority: admin.authority.clone(),
+        operators: admin.operators.clone(),
+        profiles: profiles.to_vec(),
+        request_lifetime: admin.request_lifetime,
+    }
 }
 
 /// One directory as the judgement and as acts see it.

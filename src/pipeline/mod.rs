@@ -223,6 +223,11 @@ impl Pipeline {
         self.settings.load_full()
     }
 
+    /// The number of the next request or act: unique within a state directory.
+    pub fn next_request(&self) -> RequestId {
+        RequestId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Everything that is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -313,7 +318,7 @@ impl Pipeline {
             admission::Refused::Full => Reason::Overload,
         })?;
 
-        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let id = self.next_request();
         let key = duplicates::Key {
             peer: arrival.from.peer,
             socket: arrival.from.socket.0,

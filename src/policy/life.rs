@@ -1,5 +1,6 @@
 //! How tokens of a service come and go: waiting times, the nightly window, start passwords, lifetimes.
 
+use super::ClosedDay;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,10 +12,14 @@ pub struct TokenLife {
     pub reissue_after: Duration,
     /// A revocation in these hours opens at their end instead (S-19).
     pub reissue_closed: Option<ClosedHours>,
+    /// Days on which nothing opens.
+    pub closed_days: Vec<ClosedDay>,
     /// The bank's time zone, an IANA name: the hours above and all dates are read in it.
     pub time_zone: Box<str>,
     /// What a start password looks like.
     pub start_password: StartPassword,
+    /// How long a setup waits for the app (S-14).
+    pub setup_lifetime: Duration,
     /// How long a new token is valid; `None` for ever.
     pub lifetime: Option<Duration>,
     /// How long before its end a token may be renewed.
@@ -29,8 +34,10 @@ impl Default for TokenLife {
         TokenLife {
             reissue_after: Duration::from_secs(30 * 60),
             reissue_closed: None,
+            closed_days: Vec::new(),
             time_zone: "Asia/Tokyo".into(),
             start_password: StartPassword::DEFAULT,
+            setup_lifetime: Duration::from_secs(7 * 86_400),
             lifetime: None,
             renewal_from: Duration::from_secs(30 * 86_400),
             undecided: Undecided::Required,
@@ -52,6 +59,9 @@ pub enum Undecided {
 pub struct MinuteOfDay(u16);
 
 impl MinuteOfDay {
+    /// The first minute of a day.
+    pub const MIDNIGHT: MinuteOfDay = MinuteOfDay(0);
+
     /// Hours 0 to 23, minutes 0 to 59; `None` for anything else.
     pub fn new(hour: u8, minute: u8) -> Option<MinuteOfDay> {
         (hour < 24 && minute < 60).then(|| MinuteOfDay(u16::from(hour) * 60 + u16::from(minute)))

@@ -1,5 +1,6 @@
 //! A service profile: everything that one service of the bank asks of its users.
 
+use super::authority::Exceptions;
 use super::letter::SetupLetter;
 use super::life::TokenLife;
 use super::operation::{Operation, Otherwise, Requirement};
@@ -43,6 +44,8 @@ pub struct Profile {
     pub otherwise: Otherwise,
     /// How tokens come and go.
     pub life: TokenLife,
+    /// Who may do what, where that is not as everywhere.
+    pub may: Exceptions,
     /// What the letter about an issued token says.
     pub letter: SetupLetter,
 }
@@ -67,6 +70,7 @@ impl Profile {
             operations: Vec::new(),
             otherwise: Otherwise::default(),
             life: TokenLife::default(),
+            may: Exceptions::default(),
             letter: SetupLetter::default(),
         }
     }

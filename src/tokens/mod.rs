@@ -1,6 +1,7 @@
 //! Users and their tokens, as the directory binds them: parsed once, and then only asked whether they may be used.
 
 mod account;
+pub mod life;
 mod past;
 mod record;
 mod token;

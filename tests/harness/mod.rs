@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each story uses its part of the harness")]
 
+pub mod branch;
 pub mod clock;
 pub mod daemon;
 pub mod dice;

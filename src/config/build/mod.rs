@@ -1,5 +1,6 @@
 //! From the text as written to the settings as meant, or to everything that is wrong with it.
 
+mod admin;
 mod client;
 mod directory;
 mod mail;
@@ -15,10 +16,10 @@ use crate::audit;
 use crate::policy::{Clients, Profile};
 use crate::store;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use admin::Admin;
 pub use directory::{Directory, Embedded, Ldap};
 pub use mail::Mail;
 
@@ -68,13 +69,6 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
-/// `[admin]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The socket.
-    pub socket: PathBuf,
-}
-
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -106,9 +100,7 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
             ..store::Settings::new(report.path(&Key::of(&["state", "directory"]), state.directory.as_ref()?))
         },
         http: http(root.http.as_ref()?, report)?,
-        admin: Admin {
-            socket: report.path(&Key::of(&["admin", "socket"]), root.admin.as_ref()?.socket.as_ref()?),
-        },
+        admin: admin::admin(root.admin.as_ref()?, report)?,
         audit: audit::Settings {
             file: report.path(&Key::of(&["audit", "file"]), evidence.file.as_ref()?),
             on_failure: match evidence.on_failure? {

@@ -8,9 +8,10 @@ use crate::config::value::{Length, Lock};
 use crate::identity::{OperationName, ServiceName};
 use crate::otp::{Algorithm, Digits, Layout, Moving, Parameters, Period, Window};
 use crate::policy::{
-    ChallengeLifetime, Condition, ContractRule, Contradiction, IdsTold, LetterLanguage, LockLength,
-    MaxFailures, Operation, Otherwise, PasswordCheck, Profile, RejectDelay, ReplyText, Requirement,
-    SecondStep, SetupLetter, Texts, TokenLife, Undecided, WithoutToken, WrongPassword,
+    ChallengeLifetime, ClosedDay, Condition, ContractRule, Contradiction, Exceptions, IdsTold,
+    LetterLanguage, LockLength, MaxFailures, Operation, Otherwise, PasswordCheck, Profile, RejectDelay,
+    ReplyText, Requirement, SecondStep, SetupLetter, Texts, TokenLife, Undecided, WithoutToken,
+    WrongPassword,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ impl Table<'_, '_> {
             operations: Vec::new(),
             otherwise: self.otherwise(),
             life: self.life(defaults.life),
+            may: Exceptions(super::admin::roles(service.may.as_ref())),
             letter: self.letter(),
             name: defaults.name,
         };
@@ -165,10 +167,21 @@ impl Table<'_, '_> {
         let closed = service.reissue_closed.as_deref().map(|hours| hours.parse().map(Some));
         let zone = service.time_zone.as_deref().unwrap_or("Asia/Tokyo");
         self.check_time_zone(zone);
+        let mut closed_days = Vec::new();
+        for text in service.reissue_closed_days.iter().flat_map(|days| &days.0) {
+            let key = self.at.name("reissue-closed-days");
+            closed_days.extend(self.report.keep(&key, text.parse::<ClosedDay>()));
+        }
         TokenLife {
             reissue_after: service.reissue_after.map_or(defaults.reissue_after, |length| length.0),
             reissue_closed: self.kept("reissue-closed", closed, None),
+            closed_days,
             time_zone: zone.into(),
+            setup_lifetime: self.report.length(
+                &self.at.name("setup-lifetime"),
+                service.setup_lifetime,
+                Duration::from_secs(600)..=Duration::from_secs(90 * 86_400),
+            ),
             start_password: self.kept(
                 "start-password",
                 service.start_password.as_deref().map(str::parse),

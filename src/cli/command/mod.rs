@@ -1,5 +1,9 @@
 //! The one definition of the command line; help, completions and man pages are made from it.
 
+mod acts;
+
+pub use acts::*;
+
 use crate::store::offline::Mode;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -46,12 +50,26 @@ pub enum Command {
     /// Show the running daemon
     #[command(after_help = "Example: sekisho status --json")]
     Status(Status),
-    /// Users: show, release
+    /// Contracts that one-time passwords are enabled for: enable, disable, list, show
+    #[command(subcommand, after_help = "Example: sekisho contract enable C-1 --service kenshin-business")]
+    Contract(ContractVerb),
+    /// Users: list, show, release, login-code
     #[command(subcommand, after_help = "Example: sekisho user show u1")]
     User(UserVerb),
-    /// Tokens: show
-    #[command(subcommand, after_help = "Example: sekisho token show SERIAL")]
+    /// The life of tokens: issue, setup, confirm, register, exchange, revoke, suspend, resume, renew, stop, resync
+    #[command(subcommand, after_help = "Example: sekisho token issue --user u1 --mail u1@example.jp")]
     Token(TokenVerb),
+    /// Requests that wait for a second person: list, approve, deny
+    #[command(subcommand, after_help = "Example: sekisho request list")]
+    Request(RequestVerb),
+    /// Say step by step what a user would be asked and why; nothing is used up
+    #[command(
+        after_help = "Example: sekisho explain --user u1 --client banking-gateway --operation transfer"
+    )]
+    Explain(Explain),
+    /// Say what became of a request, from the audit log
+    #[command(after_help = "Example: sekisho why 6925d2f000000001")]
+    Why(Why),
     /// The audit log: verify
     #[command(subcommand, after_help = "Example: sekisho audit verify /var/log/sekisho/audit.jsonl")]
     Audit(AuditVerb),
@@ -66,28 +84,6 @@ pub enum Command {
     /// Write the man pages into a folder
     #[command(after_help = "Example: sekisho man /usr/share/man/man1")]
     Man(Man),
-}
-
-/// What is done with users.
-#[derive(Debug, Subcommand)]
-pub enum UserVerb {
-    /// Show what is known of a user: standing, tokens, failures, lock
-    #[command(after_help = "Example: sekisho user show u1")]
-    Show(UserShow),
-    /// Lift a user's lock
-    #[command(
-        after_help = "Example: sekisho user release u1 --by counter\n\nThe actor's confirmation password is read from standard input; \
-        `--by counter` needs none on the local socket."
-    )]
-    Release(UserRelease),
-}
-
-/// What is done with tokens.
-#[derive(Debug, Subcommand)]
-pub enum TokenVerb {
-    /// Show what is known of a token: state, parameters, last step, clock offset
-    #[command(after_help = "Example: sekisho token show 12345678")]
-    Show(TokenShow),
 }
 
 /// What is done with the audit log.
@@ -273,51 +269,6 @@ pub struct Probe {
 /// `sekisho status`.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Where the daemon is
-    #[command(flatten)]
-    pub daemon: Daemon,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `sekisho user show`.
-#[derive(Debug, Args)]
-pub struct UserShow {
-    /// The user's name
-    #[arg(value_name = "USER")]
-    pub user: String,
-    /// Where the daemon is
-    #[command(flatten)]
-    pub daemon: Daemon,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `sekisho user release`.
-#[derive(Debug, Args)]
-pub struct UserRelease {
-    /// The name of the user who is locked
-    #[arg(value_name = "USER")]
-    pub user: String,
-    /// Who releases: the name of a master or admin user, or `counter`
-    #[arg(long, value_name = "ACTOR")]
-    pub by: String,
-    /// Where the daemon is
-    #[command(flatten)]
-    pub daemon: Daemon,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `sekisho token show`.
-#[derive(Debug, Args)]
-pub struct TokenShow {
-    /// The token's serial number
-    #[arg(value_name = "SERIAL")]
-    pub serial: String,
     /// Where the daemon is
     #[command(flatten)]
     pub daemon: Daemon,

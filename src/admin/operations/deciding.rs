@@ -1,0 +1,103 @@
+//! A second person decides: the very act that was asked for happens, or it does not.
+
+use super::{Operations, scene};
+use crate::admin::caller::Actor;
+use crate::admin::evidence::{Acted, Outcome};
+use crate::admin::protocol::{Mode, Told};
+use crate::admin::refusal::{ProofOf, Refuse};
+use crate::clock::Moment;
+use crate::policy::four_eyes::Answer;
+use crate::policy::{Act, Exceptions};
+use crate::state::Marks;
+
+impl Operations {
+    /// The requests that wait, or all of them.
+    pub(super) fn list_requests(&self, all: bool, actor: &Actor, now: Moment) -> Result<Told, Refuse> {
+        self.allows_look(actor)?;
+        if actor.user.is_some() {
+            return Err(Refuse::OtherContract);
+        }
+        let mut requests = self.requests.list(now.wall)?;
+        requests.retain(|request| all || request.state == "pending");
+        Ok(Told::Requests(requests))
+    }
+
+    /// A second person approves or denies.
+    pub(super) async fn decide(
+        &self,
+        request: &str,
+        answer: Answer,
+        actor: &Actor,
+        mode: Mode,
+        now: Moment,
+    ) -> Told {
+        let id = self.drive.pipeline().next_request();
+        let acted = Acted {
+            act: Act::Decide,
+            actor: Some(actor),
+            user: None,
+            serial: None,
+            contract: None,
+            deed: None,
+            id,
+            request: Some((request, "")),
+        };
+        if let Err(why) = self.authorize(actor, Act::Decide, None, &Exceptions::default()) {
+            return self.refused(&acted, Marks::new(), why, now).await;
+        }
+        if mode == Mode::DryRun {
+            return match self.requests.list(now.wall) {
+                Ok(all) => match all.into_iter().find(|kept| kept.id == request) {
+                    Some(kept) => Told::WouldDo { what: kept.what },
+                    None => Refuse::RequestUnknown(request.to_owned()).told(ProofOf::Act),
+                },
+                Err(why) => why.told(ProofOf::Act),
+            };
+        }
+        let decided = self.requests.decide(request, answer, &actor.name, &actor.person, now.wall);
+        let (shown, deed) = match decided {
+            Ok(decided) => decided,
+            Err(why) => return self.refused(&acted, Marks::new(), why, now).await,
+        };
+        let user = match deed.user() {
+            Some(name) => self.find(name, now).await.ok(),
+            None => match deed.serial().map(scene::serial_number) {
+                Some(Ok(serial)) => self.owner_of(serial.as_str(), now).await,
+                _ => None,
+            },
+        };
+        let acted = Acted {
+            act: deed.act(),
+            user: user.as_deref(),
+            serial: deed.serial(),
+            contract: deed.contract(),
+            deed: Some(&deed),
+            request: Some((&shown.id, &shown.asked_by)),
+            ..acted
+        };
+        let word = if answer == Answer::Approve { "approved" } else { "denied" };
+        if self.drive.record(Marks::new(), acted.line(Outcome::Decided(word), now.wall)).await.is_err() {
+            return Refuse::Journal.told(ProofOf::Act);
+        }
+        if answer == Answer::Deny {
+            return Told::done(format!("request {request} is denied: {}", shown.what));
+        }
+        let told = self.finish(&deed, Marks::new(), &acted, id, now).await;
+        // What could not be done for now may be approved again; what does not fit any more never will.
+        if let Told::Refused(refused) = &told
+            && matches!(
+                refused.kind,
+                crate::admin::protocol::Kind::Unavailable | crate::admin::protocol::Kind::Conflict
+            )
+            && let Err(error) = self.requests.reopen(request)
+        {
+            tracing::warn!(event = "request-not-reopened", request, %error);
+        }
+        told
+    }
+
+    async fn owner_of(&self, serial: &str, now: Moment) -> Option<std::sync::Arc<crate::tokens::User>> {
+        let token = self.token(serial, now).await.ok()??;
+        self.owners(&token.value, now).await.ok()?.into_iter().next()
+    }
+}
