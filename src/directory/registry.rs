@@ -58,6 +58,9 @@ pub trait Registry: Send + Sync + 'static {
         deadline: Mono,
     ) -> Read<'a, Vec<Record>>;
 
+    /// The ids of the keys that seal and open token secrets, the sealing one first.
+    fn keys(&self) -> Vec<Box<str>>;
+
     /// Seals every token's key anew that is not sealed by the key that seals now, while everything else goes on. `tell` hears
     /// how far it is, now and then. What is done is done: begun again, it passes over that.
     fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>>;

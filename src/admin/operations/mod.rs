@@ -15,6 +15,7 @@ mod codes;
 mod deciding;
 mod explain;
 mod import;
+mod keys;
 mod letter;
 mod look;
 mod perform;
@@ -55,6 +56,7 @@ pub struct Operations {
     letters: Arc<Letters>,
     audit_file: PathBuf,
     not_ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    rewrapping: Arc<keys::Rewrapping>,
 }
 
 /// What configuration decides, replaced as a whole by a reload.
@@ -119,7 +121,17 @@ impl Operations {
         let requests = Requests::open(&state)?;
         let start_passwords = StartPasswords::new()?;
         let rules = ArcSwap::from_pointee(rules);
-        Ok(Arc::new(Operations { drive, rules, requests, start_passwords, letters, audit_file, not_ready }))
+        let rewrapping = Arc::default();
+        Ok(Arc::new(Operations {
+            drive,
+            rules,
+            requests,
+            start_passwords,
+            letters,
+            audit_file,
+            not_ready,
+            rewrapping,
+        }))
     }
 
     /// Replaces what configuration decides; acts that have begun end under the rules they began with.
@@ -160,6 +172,7 @@ impl Operations {
             }
             Ask::TokenShow { serial } => self.show_token(serial, actor, now).await,
             Ask::RequestList { all } => self.list_requests(*all, actor, now),
+            Ask::KeysList => self.list_keys(actor),
             Ask::Explain { user, client, operation } => {
                 self.explain(user, client, operation.as_deref(), actor, now).await
             }
@@ -178,6 +191,7 @@ impl Operations {
             Ask::RequestApprove { id } => return self.decide(id, Answer::Approve, actor, mode, now).await,
             Ask::RequestDeny { id } => return self.decide(id, Answer::Deny, actor, mode, now).await,
             Ask::TokenImport(imported) => return self.import(imported, actor, mode, now).await,
+            Ask::KeysRewrap => return self.rewrap(actor, mode, now).await,
             _ => {}
         }
         let (act, named) = prepare::named(&ask);

@@ -491,6 +491,10 @@ impl Registry for Acts {
         self.read(deadline, move |embedded| embedded.tokens_after(state, after.as_deref(), limit))
     }
 
+    fn keys(&self) -> Vec<Box<str>> {
+        self.0.keyring.ids()
+    }
+
     fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>> {
         Box::pin(async move {
             let mut done = Rewrapped::default();

@@ -482,6 +482,10 @@ impl Registry for Ldap {
         Box::pin(async move { on_first!(&self.shared, deadline, |desk| desk.records(state, after, limit)) })
     }
 
+    fn keys(&self) -> Vec<Box<str>> {
+        self.shared.settings.keyring.ids()
+    }
+
     fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>> {
         Box::pin(super::rewrap::rewrap(&self.shared, tell))
     }
