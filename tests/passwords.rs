@@ -235,6 +235,24 @@ fn ldap_01_a_directory_that_lets_empty_passwords_in_lets_nobody_in() {
 }
 
 #[test]
+fn a_password_that_was_right_is_not_asked_again_until_the_entry_changes() {
+    let (_clock, builder) = bank(vec![person("alice", &[(6, 30)])]);
+    let world = WorldBuilder { ldap: "password-cache = \"5m\"\n".into(), ..builder }.open();
+    let token = world.token("alice", 0);
+    let field = |password: &str, steps: u64| format!("{password}{}", token.code_at(NOON - 30 + steps * 30));
+    let held = "sekisho_state_entries{table=\"proofs\"}";
+    assert!(world.gateway.login("alice", &field(PASSWORD, 0)).is_accept());
+    world.daemon.wait_for_metric(held, 1.0);
+    assert!(world.gateway.login("alice", &field(PASSWORD, 1)).is_accept());
+    assert_eq!(world.binds("alice"), 1, "the second was proven by the first");
+    // The password is nothing that we read; that the entry has changed is.
+    world.set_password("alice", "another password");
+    world.daemon.wait_for_metric(held, 0.0);
+    assert!(world.gateway.login("alice", &field(PASSWORD, 2)).is_reject());
+    assert_eq!(world.binds("alice"), 2, "the directory is asked, and says no");
+}
+
+#[test]
 fn otp_17_a_wrong_code_asks_nobody_for_the_password() {
     let (_clock, builder) = bank(vec![person("alice", &[(6, 30)]), person("carol", &[(6, 0), (8, 60)])]);
     let world = builder.open();

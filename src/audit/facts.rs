@@ -86,6 +86,8 @@ keys! {
     Duration = 17, "duration_us";
     /// What the first correct code takes into service.
     Confirms = 18, "confirms";
+    /// How it was known that the password is right, if the directory was not asked.
+    Password = 19, "password";
 }
 
 /// Facts while they are written.

@@ -178,6 +178,8 @@ tables! {
         cache_size: u64,
         /// With `follow` and `poll`: how long an unconfirmed table is believed.
         max_stale: Length,
+        /// With `follow`: how long a password that the directory has called right need not be asked for again.
+        password_cache: Length,
         /// The most an operation may take.
         timeout: Length,
         /// Connections for user binds, for each server.

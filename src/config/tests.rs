@@ -412,6 +412,7 @@ layout = "custom"
 bindings = "poll"
 poll-every = "10m"
 seal-key-credential = "ldap.password"
+password-cache = "5m"
 [service.s]
 "#;
     let found = place.problems(text);
@@ -425,6 +426,7 @@ seal-key-credential = "ldap.password"
         (8, "directory.ldap.custom: it is missing"),
         (8, "directory.ldap.max-stale"),
         (17, "directory.ldap.seal-key-credential"),
+        (18, "directory.ldap.password-cache"),
     ] {
         let fits = |found: &&String| found.starts_with(&format!("f.toml:{line}:")) && found.contains(key);
         assert!(found.iter().any(|found| fits(&found)), "{line} {key}: {found:#?}");

@@ -89,6 +89,7 @@ fn set_tables(metrics: &Metrics, drive: &Drive, hold: &Weak<Hold<Outgoing>>) {
     set(Table::Users, tables.durable.users.len());
     set(Table::Tokens, tables.durable.tokens.len());
     set(Table::Pinned, tables.durable.pins.len());
+    set(Table::Proofs, tables.bindings.proofs().len());
     set(Table::Held, hold.upgrade().map_or(0, |hold| hold.len()));
     metrics.in_flight.set(whole(tables.admission.in_flight()));
     metrics.users_locked.set(whole(tables.durable.users.locked(now.wall).len()));

@@ -24,7 +24,8 @@ use crate::pipeline::{self, Outgoing, Pipeline, Tables};
 use crate::policy::Profile;
 use crate::secret::Secret;
 use crate::state::{
-    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Scope, Sources, TimeGuard, duplicates,
+    Admission, Bindings, Challenges, Duplicates, Durable, Passing, Proofs, Scope, Sources, TimeGuard,
+    duplicates,
 };
 use crate::store::{self, Recovered, Store};
 use std::net::SocketAddr;
@@ -188,14 +189,12 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let events = gauges::directory_events(&metrics);
     let (edges, bindings, keys) = open_directory(settings.directory, events, &runtime)?;
 
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
     let clients_max = usize::from(pipeline::CLIENTS_MAX);
     let tables = Tables {
         durable,
         passing: Arc::new(Passing {
             duplicates: Duplicates::new(clients_max, duplicates::SHARE, settings.radius.reply_cache_lifetime),
-            challenges: Challenges::new(clients_max, Secret::new(key)),
+            challenges: Challenges::new(clients_max, Secret::new(random_key()?)),
             sources: Sources::default(),
         }),
         bindings,
@@ -289,7 +288,7 @@ fn open_directory(
 ) -> Result<(Edges, Arc<Bindings>, Keys), StartError> {
     match directory {
         config::Directory::Ldap(wanted) => {
-            let bindings = Arc::new(Bindings::new(wanted.scope));
+            let bindings = Arc::new(Bindings::new(wanted.scope).with_proofs(proofs(wanted.password_cache)?));
             let ldap = Ldap::start(wanted.settings, Arc::clone(&bindings), events, runtime.handle())?;
             runtime.block_on(first_reading(&bindings, &*ldap))?;
             match runtime.block_on(ldap.otp_overlay_guards()) {
@@ -313,6 +312,20 @@ fn open_directory(
             Ok(((embedded, registry), bindings, keys))
         }
     }
+}
+
+/// Proofs of passwords under a key of this process, if any are to be kept.
+fn proofs(lifetime: Duration) -> std::io::Result<Proofs> {
+    if lifetime.is_zero() {
+        return Ok(Proofs::none());
+    }
+    Ok(Proofs::new(&Secret::new(random_key()?), lifetime))
+}
+
+fn random_key() -> std::io::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(key)
 }
 
 /// Waits until what the directory holds is known: nobody is answered from half a table.

@@ -92,6 +92,8 @@ labels! {
         Held = "held",
         /// Sources whose level of signing is pinned.
         Pinned = "pinned",
+        /// Passwords that the directory has just called right.
+        Proofs = "proofs",
     }
 
     /// What the directory is asked to do.

@@ -10,7 +10,7 @@ use crate::policy::{Client, ReplyText, Requirement};
 use crate::radius::{self, PacketOctets, ReplyContent, ReplyTo};
 use crate::secret::PasswordField;
 use crate::state::challenges::StateValue;
-use crate::state::{Challenge, Mark, Marks, Place, TokenMark, Use, duplicates};
+use crate::state::{Challenge, Mark, Marks, Place, Proof, TokenMark, Use, duplicates};
 use crate::store::Entries;
 use crate::tokens::{TOKENS_MAX, Token, User};
 use arrayvec::ArrayVec;
@@ -44,6 +44,10 @@ pub struct Case {
     pub(super) first_step: Option<(StateValue, PasswordField)>,
     pub(super) claims: ArrayVec<Use, TOKENS_MAX>,
     pub(super) matched: Option<Matched>,
+    /// What is kept when the directory calls the password right.
+    pub(super) proof: Option<Proof>,
+    /// Whether it need not be asked.
+    pub(super) proven: bool,
     /// Whether the directory was asked to take the token into service, because this is its first correct code.
     pub(super) confirmed: bool,
     /// Whether the password stands in the place of a code.
@@ -127,6 +131,8 @@ impl Case {
             first_step: None,
             claims: ArrayVec::new(),
             matched: None,
+            proof: None,
+            proven: false,
             confirmed: false,
             instead: false,
             clock_off: None,

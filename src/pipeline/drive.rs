@@ -21,6 +21,7 @@ use crate::state::Marks;
 use crate::store::{Batch, Durability, Entries, Staged, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -137,6 +138,7 @@ impl Drive {
     pub fn keep_house(&self, now: Moment) {
         self.pipeline.trusts_clock(now);
         self.pipeline.tables().passing.sweep(now);
+        self.pipeline.tables().bindings.proofs().sweep(now.mono);
         // What did not fit into memory while the audit file could not be written is still in the journal.
         if let Some((after, upto)) = self.audit.left()
             && let Ok(evidence) = self.store.evidence(after, upto)
@@ -184,7 +186,13 @@ impl Drive {
                 // In number these tasks are bounded by the admission that the case holds a place of. A task that
                 // panics drops its case, which gives everything back.
                 let drive = Arc::clone(self);
-                self.runtime.spawn(async move { drive.ask(case, question).await });
+                let mut asking = Box::pin(async move { drive.ask(case, question).await });
+                // The question leaves from here, so that the task that waits for the answer wakes up while the
+                // directory is at work. A task is polled when it begins, so no answer is missed.
+                let _inside = self.runtime.enter();
+                if asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                    self.runtime.spawn(asking);
+                }
             }
         }
     }

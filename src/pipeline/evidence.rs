@@ -61,6 +61,9 @@ pub(super) fn write(out: &mut Vec<u8>, case: &Case, reason: Reason) {
     if let Some(seconds) = case.clock_off {
         facts.signed(Key::ClockOff, seconds);
     }
+    if case.proven {
+        facts.text(Key::Password, "proven-before");
+    }
     if case.locks {
         facts.text(Key::Locks, "user");
     }

@@ -16,16 +16,20 @@
 //!
 //! [`drive`] is the other half: it carries out what a step says, with the journal, the sockets and the directory.
 
+mod budget;
 mod case;
 pub mod drive;
 pub mod evidence;
 mod notices;
+mod settings;
 
+use budget::Hints;
 pub use case::{Case, Outgoing};
 use case::{Ending, Held, Say};
+pub use settings::{CLIENTS_MAX, Served, Settings, SettingsError};
 
 use crate::authenticate::{
-    ClockHint, Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
+    Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
 };
 use crate::clock::Moment;
 use crate::directory::registry::{Confirmed, NotChanged};
@@ -36,7 +40,7 @@ use crate::lockout::{Failure, Rules};
 use crate::metrics::{ClientMetrics, Metrics, SecretUsed};
 use crate::otp::Moving;
 use crate::outcome::{Reason, Verdict};
-use crate::policy::{Client, Clients, ContractRule, PasswordCheck, Profile, WrongPassword};
+use crate::policy::{Client, ContractRule, PasswordCheck, Profile, WrongPassword};
 use crate::radius::{
     Credential, Demand, Kind, Packet, PacketOctets, Pinned, ReplyContent, ReplyTo, Request, Signature,
     WhichSecret,
@@ -72,70 +76,9 @@ pub struct Pipeline {
     directory_answers: AtomicBool,
 }
 
-/// What configuration decides, replaced as a whole by a reload.
-pub struct Settings {
-    /// Who may ask, under which service profile.
-    pub clients: Clients,
-    /// More attributes than this make a packet suspicious (200).
-    pub attributes_max: usize,
-    /// What goes on for each client over reloads, by its number in `clients`.
-    served: Vec<Arc<Served>>,
-}
-
-/// What stays with a client of one name over all reloads.
-pub struct Served {
-    /// Its share of every bounded table.
-    pub slot: u16,
-    /// Its counters.
-    pub counters: ClientMetrics,
-}
-
-/// How many clients there may be in the life of one process: every bounded table has a share for each.
-pub const CLIENTS_MAX: u16 = 1024;
-
 /// Failures of one end-user address within a minute after which it is refused without counting against the users it
 /// names: more than any one person mistypes.
 pub const SOURCE_FAILURES_MAX: u32 = 20;
-
-impl Settings {
-    /// The settings for these clients. Whoever had the same name `before` keeps its shares and counters.
-    ///
-    /// # Errors
-    /// [`SettingsError::TooManyClients`], or those of [`Metrics::client`], which has none in practice.
-    pub fn new(
-        clients: Clients,
-        attributes_max: usize,
-        metrics: &Metrics,
-        before: Option<&Settings>,
-    ) -> Result<Settings, SettingsError> {
-        let known = before.map(|before| before.served.as_slice()).unwrap_or_default();
-        let mut next = known.iter().map(|served| served.slot.saturating_add(1)).max().unwrap_or(0);
-        let mut served = Vec::new();
-        for client in clients.iter() {
-            if let Some(same) = known.iter().find(|served| *served.counters.name() == client.name) {
-                served.push(Arc::clone(same));
-                continue;
-            }
-            if next >= CLIENTS_MAX {
-                return Err(SettingsError::TooManyClients);
-            }
-            served.push(Arc::new(Served { slot: next, counters: metrics.client(&client.name)? }));
-            next = next.saturating_add(1);
-        }
-        Ok(Settings { clients, attributes_max, served })
-    }
-}
-
-/// Why settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// More than [`CLIENTS_MAX`] names since the process started.
-    #[error("more than 1024 different clients since the start; restart the daemon")]
-    TooManyClients,
-    /// Our own counters contradict each other.
-    #[error("the metrics cannot be set up: {0}")]
-    Metrics(#[from] prometheus::Error),
-}
 
 /// The memory that the pipeline works on.
 pub struct Tables {
@@ -471,16 +414,32 @@ impl Pipeline {
                 case.first_step = first_step;
                 match password {
                     None => self.proven(case, case.at),
-                    Some(password) => Next::Ask(Question::Password(user, password)),
+                    Some(password) => self.ask_password(case, user, password),
                 }
             }
+        }
+    }
+
+    /// Whether it is the user's password is for the directory to say, unless it has just said so.
+    fn ask_password(&self, case: &mut Case, user: Arc<User>, password: Secret) -> Next {
+        let bindings = &self.tables.bindings;
+        case.proof = bindings.prove(user.id, password.expose(), case.at.mono);
+        case.proven = case.proof.as_ref().is_some_and(|proof| bindings.proofs().holds(proof, case.at.mono));
+        match case.proven {
+            true => self.proven(case, case.at),
+            false => Next::Ask(Question::Password(user, password)),
         }
     }
 
     /// The directory has said what it thinks of the password: the claim becomes a mark.
     fn settle(&self, case: &mut Case, answer: PasswordAnswer, now: Moment) -> Next {
         let reason = match answer {
-            PasswordAnswer::Right => return self.proven(case, now),
+            PasswordAnswer::Right => {
+                if let Some(proof) = case.proof.take() {
+                    self.tables.bindings.proofs().keep(&proof, now.mono);
+                }
+                return self.proven(case, now);
+            }
             PasswordAnswer::Wrong => Reason::PasswordWrong,
             PasswordAnswer::Disabled => Reason::AccountDisabled,
             PasswordAnswer::Expired => Reason::AccountExpired,
@@ -759,7 +718,7 @@ impl Pipeline {
             && directory
             && self.tables.bindings.is_fresh(arrival.at.mono)
             && !self.tables.time_guard.is_guarded();
-        if !ready || !self.hints.status.take(STATUS_SERVER_PER_SECOND, arrival.at) {
+        if !ready || !self.hints.answers_status(arrival.at) {
             return Err(Reason::StatusServerSilent);
         }
         counters.status_server.inc();
@@ -803,41 +762,5 @@ fn secret_used(which: WhichSecret) -> SecretUsed {
     match which {
         WhichSecret::Current => SecretUsed::Current,
         WhichSecret::Next => SecretUsed::Next,
-    }
-}
-
-/// Budgets for what is useful but not worth much work: two counters per second of monotonic time.
-#[derive(Default)]
-struct Hints {
-    clock: Budget,
-    status: Budget,
-}
-
-/// The most searches for another time per second: 250 µs each, so at most 5 % of one core.
-const CLOCK_HINTS_PER_SECOND: u64 = 200;
-
-/// The most Status-Server answers per second, over all clients; a gateway sends one in a few seconds.
-const STATUS_SERVER_PER_SECOND: u64 = 1000;
-
-#[derive(Default)]
-struct Budget {
-    second: AtomicU64,
-    spent: AtomicU64,
-}
-
-impl Hints {
-    fn clock_hint(&self, now: Moment) -> ClockHint {
-        if self.clock.take(CLOCK_HINTS_PER_SECOND, now) { ClockHint::Look } else { ClockHint::Skip }
-    }
-}
-
-impl Budget {
-    fn take(&self, per_second: u64, now: Moment) -> bool {
-        let second = now.mono.nanos() / 1_000_000_000;
-        // Two threads that cross a second at once may each start the count: the bound is then off by a few.
-        if self.second.swap(second, Ordering::Relaxed) != second {
-            self.spent.store(0, Ordering::Relaxed);
-        }
-        self.spent.fetch_add(1, Ordering::Relaxed) < per_second
     }
 }

@@ -5,10 +5,12 @@
 //! be in it. A *cache* (`ask`) holds whom somebody asked for lately: a name that is not in it has to be searched for.
 
 use super::contracts::{Contracts, folded};
+use super::proofs::{Proof, Proofs};
 use crate::clock::Mono;
 use crate::identity::{EntryId, UserName};
 use crate::tokens::User;
 use ahash::RandomState;
+use arrayvec::ArrayVec;
 use dashmap::DashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,11 +22,15 @@ pub struct Bindings {
     scope: Scope,
     contracts: Contracts,
     hashers: [RandomState; 2],
-    names: DashMap<NameKey, Named>,
-    users: DashMap<EntryId, Held>,
+    names: DashMap<NameKey, Named, RandomState>,
+    users: DashMap<EntryId, Held, RandomState>,
     loaded: AtomicBool,
     confirmed: AtomicU64,
+    proofs: Proofs,
 }
+
+/// A table that was confirmed no longer ago knows of every change (`follow` confirms twice a second).
+const LIVE: Duration = Duration::from_secs(2);
 
 /// Which users a table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ pub enum Known {
 
 /// A name in the form it is compared in: hashed under two random keys, so that senders cannot choose collisions and a
 /// name costs sixteen octets.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct NameKey(u64, u64);
 
 /// Who has a name: nearly always one user.
@@ -82,11 +88,30 @@ impl Bindings {
             scope,
             contracts: Contracts::new(scope),
             hashers: [RandomState::new(), RandomState::new()],
-            names: DashMap::new(),
-            users: DashMap::new(),
+            names: super::large(),
+            users: super::large(),
             loaded: AtomicBool::new(false),
             confirmed: AtomicU64::new(0),
+            proofs: Proofs::none(),
         }
+    }
+
+    /// The same, with proofs of passwords that live as long as their entries stay what they are.
+    #[must_use]
+    pub fn with_proofs(self, proofs: Proofs) -> Bindings {
+        Bindings { proofs, ..self }
+    }
+
+    /// Proofs of passwords that the directory has called right.
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    /// What is to be kept when the directory calls this password right, or has been kept already. `None` where nothing
+    /// is kept, and while nobody can tell whether the entry has changed.
+    pub fn prove(&self, user: EntryId, password: &[u8], now: Mono) -> Option<Proof> {
+        self.age(now).filter(|age| *age <= LIVE)?;
+        self.proofs.prove(user, password)
     }
 
     /// What is known of `name` at `now`.
@@ -130,6 +155,7 @@ impl Bindings {
 
     /// Puts a user in, found by `names`; replaces what was known of the entry.
     pub fn put(&self, user: User, names: &[impl AsRef<str>], now: Mono) -> Arc<User> {
+        self.proofs.forget(user.id);
         let user = Arc::new(user);
         let mut keys: Vec<NameKey> = names.iter().map(|name| self.key(name.as_ref())).collect();
         keys.sort_unstable_by_key(|key| (key.0, key.1));
@@ -153,6 +179,7 @@ impl Bindings {
 
     /// Takes a user out: revoked means revoked.
     pub fn remove(&self, id: EntryId) {
+        self.proofs.forget(id);
         if let Some((_, held)) = self.users.remove(&id) {
             for key in held.names {
                 self.unname(key, id);
@@ -254,10 +281,24 @@ impl Bindings {
 
     /// Names are compared as the directory's caseIgnoreMatch does (RFC 4518): case and surplus blanks do not count.
     fn key(&self, name: &str) -> NameKey {
-        let folded = folded(name);
         let [first, second] = &self.hashers;
-        NameKey(first.hash_one(&folded), second.hash_one(&folded))
+        let of = |folded: &[u8]| NameKey(first.hash_one(folded), second.hash_one(folded));
+        match fold_plain(name) {
+            Some(folded) => of(&folded),
+            None => of(folded(name).as_bytes()),
+        }
     }
+}
+
+/// What nearly every name is: short, ASCII and without blanks. The same result as for any other name, without an
+/// allocation.
+fn fold_plain(name: &str) -> Option<ArrayVec<u8, 64>> {
+    let mut folded = ArrayVec::new();
+    for octet in name.bytes() {
+        let plain = matches!(octet, b'!'..=b'~').then(|| octet.to_ascii_lowercase())?;
+        folded.try_push(plain).ok()?;
+    }
+    Some(folded)
 }
 
 #[cfg(test)]
@@ -298,6 +339,14 @@ mod tests {
         }
         assert!(matches!(look_up(&bindings, "alicesmith", NOW), Known::Nobody));
         assert!(matches!(bindings.look_up(&UserName::new(b"\xff").unwrap(), NOW), Known::Nobody));
+    }
+
+    #[test]
+    fn a_name_is_one_whether_it_is_folded_in_place_or_not() {
+        let bindings = Bindings::new(COMPLETE);
+        for name in ["U001", "a.b@example.jp", &"n".repeat(64), &"n".repeat(65)] {
+            assert_eq!(bindings.key(name), bindings.key(&format!(" {} ", name.to_lowercase())));
+        }
     }
 
     #[test]

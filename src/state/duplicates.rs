@@ -69,7 +69,7 @@ impl Duplicates {
     /// A table for `clients` clients with room for `share` requests each; replies are kept for `lifetime`.
     pub fn new(clients: usize, share: usize, lifetime: Duration) -> Duplicates {
         Duplicates {
-            entries: DashMap::with_hasher(RandomState::new()),
+            entries: super::large(),
             shares: (0..clients.max(1)).map(|_| AtomicUsize::new(0)).collect(),
             share,
             lifetime,

@@ -13,9 +13,14 @@ use ahash::RandomState;
 use dashmap::DashMap;
 
 /// The slots of all tokens that were ever used or tried; a token without a slot has a clean past.
-#[derive(Default)]
 pub struct Tokens {
     slots: DashMap<EntryId, Slot, RandomState>,
+}
+
+impl Default for Tokens {
+    fn default() -> Tokens {
+        Tokens { slots: super::large() }
+    }
 }
 
 #[derive(Clone, Copy, Default)]

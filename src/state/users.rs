@@ -48,7 +48,7 @@ pub enum Counted {
 
 impl Default for Users {
     fn default() -> Users {
-        Users { slots: DashMap::default(), fingerprints: RandomState::new() }
+        Users { slots: super::large(), fingerprints: RandomState::new() }
     }
 }
 

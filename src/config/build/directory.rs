@@ -33,6 +33,8 @@ pub struct Ldap {
     pub scope: Scope,
     /// The file with the keys that seal, if they do not come as a credential.
     pub seal_key_file: Option<PathBuf>,
+    /// How long a password that was right is not asked for again; zero for never.
+    pub password_cache: Duration,
 }
 
 /// The embedded directory.
@@ -101,6 +103,7 @@ impl Table<'_, '_> {
         let layout = self.layout();
         let defaults = self.defaults(services);
         let (mode, scope) = self.bindings()?;
+        let password_cache = self.password_cache(mode);
         let keyring = keyring(
             &self.at,
             written.seal_key_file.as_ref(),
@@ -142,6 +145,7 @@ impl Table<'_, '_> {
             },
             scope,
             seal_key_file,
+            password_cache,
         })
     }
 
@@ -259,6 +263,18 @@ impl Table<'_, '_> {
             }
             file::LdapBindings::Ask => (Mode::Ask, Scope::Cache { lifetime, capacity }),
         })
+    }
+
+    /// Only who follows hears at once that an entry has changed.
+    fn password_cache(&mut self, mode: Mode) -> Duration {
+        let key = self.at.name("password-cache");
+        let bounds = Duration::ZERO..=Duration::from_secs(600);
+        let length = self.report.length(&key, self.written.password_cache, bounds);
+        if !length.is_zero() && mode != Mode::Follow {
+            let why = "a password that was changed would go on working until then";
+            self.report.refuse(&key, why, "leave it at \"0s\", or set bindings = \"follow\"");
+        }
+        length
     }
 
     fn layout(&mut self) -> Option<Layout> {

@@ -6,7 +6,7 @@
 
 use super::connection::{Connection, Trouble};
 use super::event::{Ended, Event, Operation};
-use super::link::{Kept, Link, jittered, worth_asking};
+use super::link::{Link, jittered, worth_asking};
 use super::message::{
     self, Message, Outcome, Response, SYNC_DONE, SYNC_INFO, SYNC_REFRESH_REQUIRED, SYNC_STATE, Scope, Search,
     WHO_AM_I,
@@ -204,7 +204,7 @@ impl Session<'_> {
                 let State { change, id, cookie } = State::parse(state)?;
                 part.remember(cookie);
                 let row = match change {
-                    Change::Put => Some(Kept::new(entry)),
+                    Change::Put => Some(self.shared.reading.phrases.pack(entry)),
                     Change::Present | Change::Deleted => None,
                 };
                 match (&mut part.stage, change) {

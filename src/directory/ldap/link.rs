@@ -81,11 +81,6 @@ impl Kept {
         Kept { dn: entry.dn.into(), attributes: Secret::new(entry.kept()) }
     }
 
-    /// Whether it is the same entry with the same content.
-    pub fn is_same(&self, other: &Kept) -> bool {
-        self.dn == other.dn && self.attributes == other.attributes
-    }
-
     /// The entry again.
     pub fn entry(&self) -> RawEntry<'_> {
         RawEntry::again(&self.dn, self.attributes.expose())

@@ -13,6 +13,7 @@ mod follow;
 mod link;
 mod message;
 mod overlay;
+mod packed;
 mod password;
 mod poll;
 mod pool;

@@ -3,7 +3,7 @@
 use super::connection::{Trouble, within};
 use super::event::{Event, Operation};
 use super::filter::Filter;
-use super::link::{Kept, Link, jittered, worth_asking};
+use super::link::{Link, jittered, worth_asking};
 use super::message::{Control, Criticality, PAGED_RESULTS, SUCCESS, Scope, Search, page, page_cookie};
 use super::shared::Shared;
 use super::table::{Changes, Content, Shrunk, Table};
@@ -100,7 +100,7 @@ async fn one_page(
         .search(&search, |raw| {
             let id = shared.reading.entry(&shared.settings, raw, None).map(|entry| entry.id);
             let id = id.unwrap_or_else(|| EntryId::of_dn(raw.dn));
-            changes.put.insert(id, Kept::new(raw));
+            changes.put.insert(id, shared.reading.phrases.pack(raw));
             Ok(())
         })
         .await?;

@@ -3,6 +3,7 @@
 use super::event::{Event, Events};
 use super::filter::{Filter, FilterProblem};
 use super::message::RawEntry;
+use super::packed::Phrases;
 use super::settings::Settings;
 use crate::directory::entry::{Dn, Entry};
 use crate::directory::layout::record;
@@ -36,6 +37,8 @@ pub struct Reading {
     pub others: Filter,
     /// Nothing outside is believed.
     pub bases: Vec<Dn>,
+    /// What entries have in common.
+    pub phrases: Phrases,
 }
 
 impl Reading {
@@ -63,6 +66,7 @@ impl Reading {
         let others = tokens.iter().chain(&parameters).chain([&policies, &contracts, &container]);
         let others: Vec<Filter> = others.cloned().collect();
         Ok(Reading {
+            phrases: Phrases::new(&settings.base, &attributes),
             attributes,
             names,
             users: settings.user_filter.for_everybody(),

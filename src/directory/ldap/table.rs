@@ -4,7 +4,7 @@
 //! decided by the server's evaluation of the user filter and by nothing else.
 
 use super::event::{Event, Events};
-use super::link::Kept;
+use super::packed::Packed;
 use super::reading::{Reading, tell_unusable};
 use super::settings::Settings;
 use super::sync::Change;
@@ -39,7 +39,7 @@ pub enum Content {
 #[derive(Default)]
 pub struct Changes {
     /// Rows that are new or different.
-    pub put: HashMap<EntryId, Kept>,
+    pub put: HashMap<EntryId, Packed>,
     /// Rows that are gone.
     pub gone: HashSet<EntryId>,
     /// Rows that are still there; only meaningful with [`Changes::settle`].
@@ -70,8 +70,8 @@ pub struct Table {
     reading: Arc<Reading>,
     bindings: Arc<Bindings>,
     events: Events,
-    users: HashMap<EntryId, Kept>,
-    others: HashMap<EntryId, Kept>,
+    users: HashMap<EntryId, Packed, RandomState>,
+    others: HashMap<EntryId, Packed, RandomState>,
     /// Rows whose users have another identity, because the layout names one.
     known_as: HashMap<EntryId, EntryId>,
     /// Where each DN is; users only where tokens name their owners.
@@ -86,7 +86,7 @@ pub struct Table {
 
 impl Changes {
     /// Notes what was said of one entry; the last word counts.
-    pub fn note(&mut self, id: EntryId, change: Change, row: Option<Kept>) {
+    pub fn note(&mut self, id: EntryId, change: Change, row: Option<Packed>) {
         match (change, row) {
             (Change::Put, Some(row)) => {
                 self.gone.remove(&id);
@@ -125,8 +125,8 @@ impl Table {
             reading: Arc::clone(reading),
             bindings: Arc::clone(bindings),
             events: Arc::clone(events),
-            users: HashMap::new(),
-            others: HashMap::new(),
+            users: HashMap::default(),
+            others: HashMap::default(),
             known_as: HashMap::new(),
             places: Index::default(),
             referrers: Index::default(),
@@ -176,7 +176,7 @@ impl Table {
     }
 
     /// Puts one change into effect.
-    pub async fn change(&mut self, content: Content, id: EntryId, row: Option<Kept>) {
+    pub async fn change(&mut self, content: Content, id: EntryId, row: Option<Packed>) {
         let mut affected = HashSet::new();
         self.replace(content, id, row, &mut affected);
         self.refill(affected).await;
@@ -191,7 +191,7 @@ impl Table {
         }
     }
 
-    fn rows(&self, content: Content) -> &HashMap<EntryId, Kept> {
+    fn rows(&self, content: Content) -> &HashMap<EntryId, Packed, RandomState> {
         match content {
             Content::Users => &self.users,
             Content::Others => &self.others,
@@ -199,13 +199,21 @@ impl Table {
     }
 
     /// Replaces one row and collects the users who may be different for it.
-    fn replace(&mut self, content: Content, id: EntryId, row: Option<Kept>, affected: &mut HashSet<EntryId>) {
+    fn replace(
+        &mut self,
+        content: Content,
+        id: EntryId,
+        row: Option<Packed>,
+        affected: &mut HashSet<EntryId>,
+    ) {
         let rows = match content {
             Content::Users => &mut self.users,
             Content::Others => &mut self.others,
         };
         let old = match (rows.entry(id), row) {
-            (Slot::Occupied(slot), Some(row)) if slot.get().is_same(&row) => return,
+            (Slot::Occupied(slot), Some(row)) if *slot.get() == row => {
+                return self.changed_unseen(content, id, &row);
+            }
             (Slot::Occupied(mut slot), Some(row)) => Some(slot.insert(row)),
             (Slot::Occupied(slot), None) => Some(slot.remove()),
             (Slot::Vacant(slot), Some(row)) => {
@@ -237,6 +245,16 @@ impl Table {
             if content == Content::Users && new.id != id {
                 self.known_as.insert(new.id, id);
             }
+        }
+    }
+
+    /// Something has changed that we do not read: it may be the password.
+    fn changed_unseen(&self, content: Content, id: EntryId, row: &Packed) {
+        if content == Content::Users
+            && self.bindings.proofs().are_wanted()
+            && let Some(entry) = self.read(id, row)
+        {
+            self.bindings.proofs().forget(entry.id);
         }
     }
 
@@ -373,10 +391,11 @@ impl Table {
         self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, id: EntryId, row: &Kept) -> Option<Entry> {
-        let entry = self.reading.entry(&self.settings, row.entry(), Some(id));
+    fn read(&self, id: EntryId, row: &Packed) -> Option<Entry> {
+        let whole = self.reading.phrases.unpack(row);
+        let entry = self.reading.entry(&self.settings, whole.entry(), Some(id));
         if entry.is_none() {
-            (self.events)(Event::Unreadable { dn: row.dn.clone() });
+            (self.events)(Event::Unreadable { dn: whole.dn().into() });
         }
         entry
     }
@@ -390,25 +409,27 @@ fn is_owned(layout: &Layout) -> bool {
 #[derive(Default)]
 struct Index {
     hashers: [RandomState; 2],
-    rows: BTreeSet<([u64; 2], Content, EntryId)>,
+    rows: BTreeSet<([u64; 2], EntryId)>,
 }
 
 impl Index {
     fn note(&mut self, dn: &Dn, content: Content, id: EntryId) {
-        self.rows.insert((self.key(dn), content, id));
+        self.rows.insert((self.key(dn, content), id));
     }
 
     fn forget(&mut self, dn: &Dn, content: Content, id: EntryId) {
-        self.rows.remove(&(self.key(dn), content, id));
+        self.rows.remove(&(self.key(dn, content), id));
     }
 
     fn find(&self, dn: &Dn, content: Content) -> impl Iterator<Item = EntryId> + use<'_> {
-        let key = self.key(dn);
+        let key = self.key(dn, content);
         let (first, last) = (EntryId::new([0; 16]), EntryId::new([0xff; 16]));
-        self.rows.range((key, content, first)..=(key, content, last)).map(|(_, _, id)| *id)
+        self.rows.range((key, first)..=(key, last)).map(|(_, id)| *id)
     }
 
-    fn key(&self, dn: &Dn) -> [u64; 2] {
-        self.hashers.each_ref().map(|hasher| hasher.hash_one(dn))
+    /// One bit of it tells the content.
+    fn key(&self, dn: &Dn, content: Content) -> [u64; 2] {
+        let [first, second] = self.hashers.each_ref().map(|hasher| hasher.hash_one(dn));
+        [first, second & !1 | u64::from(content == Content::Users)]
     }
 }
