@@ -412,7 +412,10 @@ layout = "custom"
 bindings = "poll"
 poll-every = "10m"
 seal-key-credential = "ldap.password"
+token-base = "ou=tokens,dc=example,dc=com"
 [service.s]
+second-step = "always"
+without-token = "password"
 "#;
     let found = place.problems(text);
     for (line, key) in [
@@ -425,6 +428,8 @@ seal-key-credential = "ldap.password"
         (8, "directory.ldap.custom: it is missing"),
         (8, "directory.ldap.max-stale"),
         (17, "directory.ldap.seal-key-credential"),
+        (18, "directory.ldap.token-base: it does not lie below base"),
+        (21, "service.s.without-token"),
     ] {
         let fits = |found: &&String| found.starts_with(&format!("f.toml:{line}:")) && found.contains(key);
         assert!(found.iter().any(|found| fits(&found)), "{line} {key}: {found:#?}");
