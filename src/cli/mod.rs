@@ -8,10 +8,13 @@ mod contract;
 mod demo;
 mod exit;
 mod explain;
+mod export;
 mod generate;
+mod import;
 mod keys;
 mod output;
 mod probe;
+mod progress;
 mod remote;
 mod request;
 mod serve;
@@ -74,6 +77,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             TokenVerb::Renew(arguments) => token::renew(arguments),
             TokenVerb::Stop(arguments) => token::stop(arguments),
             TokenVerb::Resync(arguments) => token::resync(arguments),
+            TokenVerb::Import(arguments) => import::run(arguments),
+            TokenVerb::Export(arguments) => export::run(arguments),
         },
         Command::Request(verb) => match verb {
             RequestVerb::List(arguments) => request::list(arguments),

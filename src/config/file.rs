@@ -339,10 +339,38 @@ tables! {
 
     /// `[http]`.
     Http {
-        /// The address of metrics and health.
+        /// The address of everything.
         listen: Listen,
-        /// Allows an address that is not loopback.
+        /// Allows monitoring in clear on an address that is not loopback.
         allow_cleartext: bool,
+        /// A second address, in clear, for monitoring alone.
+        monitoring_listen: Listen,
+        /// The server's certificate.
+        tls_certificate: PathBuf,
+        /// Its key.
+        tls_key: PathBuf,
+        /// A systemd credential that holds the key.
+        tls_key_credential: String,
+        /// The authorities of callers' certificates.
+        client_ca: PathBuf,
+        /// Requests of one source or caller.
+        requests_per_minute: u64,
+        /// Setups of one source.
+        setups_per_minute: u64,
+        /// Who may call.
+        caller: Vec<HttpCaller>,
+    }
+
+    /// `[[http.caller]]`.
+    HttpCaller {
+        /// The name that `[[admin.operator]]` gives roles to.
+        name: String,
+        /// A file that holds the bearer token.
+        token_file: PathBuf,
+        /// A systemd credential that holds it.
+        token_credential: String,
+        /// The DNS name in the caller's certificate.
+        certificate_name: String,
     }
 
     /// `[admin]`.

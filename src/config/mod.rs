@@ -30,6 +30,9 @@ use show::Effective;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Tables that a reload replaces.
+const RELOADED: [&str; 3] = ["radius.client", "service", "http.caller"];
+
 /// Reads a length of time such as `5s` or `30m`, as configuration and command line write it.
 pub fn length(text: &str) -> Option<std::time::Duration> {
     value::Length::parse(text).map(|length| length.0)
@@ -62,7 +65,7 @@ impl Loaded {
         for line in self.effective().to_string().lines() {
             if let Some(header) = line.strip_prefix('[') {
                 header.trim_matches(['[', ']']).clone_into(&mut table);
-            } else if !table.starts_with("radius.client") && !table.starts_with("service") {
+            } else if !RELOADED.iter().any(|reloaded| table.starts_with(reloaded)) {
                 let value = line.split("  # ").next().unwrap_or_default();
                 let text: &mut String = tables.entry(table.clone()).or_default();
                 text.push_str(value);

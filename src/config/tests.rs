@@ -152,6 +152,10 @@ fn the_sample_shows_every_key_with_its_default() {
     place.write_secret("credentials/gateway.next.secret", "bmV4dF9nYXRld2F5X3NlY3JldA");
     place.write_secret("seal.key", &format!("2026:{SEAL}\n"));
     place.write_secret("credentials/mail.password", "mail");
+    let signed = rcgen::generate_simple_self_signed(["otp.example.jp".to_owned()]).unwrap();
+    place.write("http.pem", &signed.cert.pem());
+    place.write_secret("http.key", &signed.signing_key.serialize_pem());
+    place.write("callers.pem", &signed.cert.pem());
     place.write("mail/issued.en.txt", "Subject: a\n\n{link}\n");
     place.write("whole.toml", &whole);
     let ca = format!("{:?}", place.path("ca.pem"));
@@ -321,7 +325,7 @@ fn sec_06_sec_09_bad_configurations_and_the_exact_list_of_their_problems() {
             "f.toml:16:1: error: service.s.operation[1].match = { NAS-Port-Id = \"b\" }: operation b is never reached: one before it has no conditions and fits every request; put that one last".to_owned(),
         ]),
         // The rest.
-        (service("[http]\nlisten = \"0.0.0.0:9812\""), vec![r#"f.toml:11:10: error: http.listen = "0.0.0.0:9812": HTTP has no TLS here, and this address is not loopback; listen on 127.0.0.1 or [::1], or set http.allow-cleartext = true if the network is trusted"#.to_owned()]),
+        (service("[http]\nlisten = \"0.0.0.0:9812\""), vec![r#"f.toml:11:10: error: http.listen = "0.0.0.0:9812": this address is not loopback, and nothing protects what goes over it; listen on 127.0.0.1 or [::1], give tls-certificate and tls-key for listen, or set http.allow-cleartext = true for monitoring in a trusted network"#.to_owned()]),
         (GOOD.to_owned() + "services = \"x/*.toml\"", vec!["f.toml:10:1: error: service.s.services: there is no such key here; known are".to_owned()]),
         ("services = \"x/*.toml\"\n".to_owned() + GOOD, vec![r#"f.toml:1:12: error: services = "x/*.toml": No such file or directory (os error 2); name files with service profiles; the last part of a path may have one *"#.to_owned()]),
     ] {
@@ -390,6 +394,64 @@ fn mail_settings_are_checked_together() {
         found.iter().any(|line| line.contains("a password would cross the network in clear")),
         "{found:#?}"
     );
+}
+
+#[test]
+fn http_settings_are_checked_together() {
+    let place = Place::new();
+    let (one, other) = (
+        rcgen::generate_simple_self_signed(["otp.example.jp".to_owned()]).unwrap(),
+        rcgen::generate_simple_self_signed(["otp.example.jp".to_owned()]).unwrap(),
+    );
+    place.write("http.pem", &one.cert.pem());
+    place.write_secret("http.key", &one.signing_key.serialize_pem());
+    place.write("open.key", &one.signing_key.serialize_pem());
+    place.write_secret("other.key", &other.signing_key.serialize_pem());
+    place.write_secret("token", "http_canary_token_0123456789_0123456789");
+    place.write_secret("short", "http_canary");
+    let tls = "[http]\nlisten = \"0.0.0.0:1\"\ntls-certificate = \"http.pem\"\ntls-key = \"http.key\"\n";
+    let caller = |keys: &str| format!("{tls}[[http.caller]]\nname = \"a\"\n{keys}\n");
+    for (text, expected) in [
+        (tls.to_owned(), ""),
+        (caller("token-file = \"token\""), ""),
+        (
+            format!(
+                "{}client-ca = \"http.pem\"\n[[http.caller]]\nname = \"a\"\ncertificate-name = \"b.example.jp\"\n",
+                tls
+            ),
+            "",
+        ),
+        (tls.replace("tls-key", "#tls-key"), "http.tls-key: the certificate needs its one key"),
+        (tls.replace("tls-certificate", "#tls-certificate"), "http.tls-certificate: it is missing"),
+        (tls.replace("http.key", "other.key"), "http.tls-certificate = \"http.pem\": "),
+        (tls.replace("http.key", "http.pem"), "others may use"),
+        (tls.replace("http.key", "open.key"), "others may use"),
+        (tls.replace("\"http.pem", "\"token"), "there is no certificate in it"),
+        (tls.to_owned() + "client-ca = \"token\"\n", "http.client-ca = \"token\""),
+        (tls.to_owned() + "requests-per-minute = 0\n", "http.requests-per-minute = 0: it is out of bounds"),
+        (
+            tls.to_owned() + "monitoring-listen = \"0.0.0.0:2\"\n",
+            "http.monitoring-listen = \"0.0.0.0:2\": this address is not loopback",
+        ),
+        (caller("token-file = \"short\""), "http.caller[0].token-file = \"short\": a token has 32 to 512"),
+        (
+            caller("token-file = \"token\"\n[[http.caller]]\nname = \"b\"\ntoken-file = \"token\""),
+            "another caller has the same token",
+        ),
+        (caller("token-file = \"token\"\ncertificate-name = \"b\""), "a caller shows one thing"),
+        (caller(""), "a caller shows one thing"),
+        (caller("certificate-name = \"b.example.jp\""), "no certificate is asked for without authorities"),
+        (format!("{tls}[[http.caller]]\ntoken-file = \"token\"\n"), "http.caller[0].name: it is missing"),
+    ] {
+        let found = place.problems(&(GOOD.to_owned() + &text));
+        let fits = if expected.is_empty() {
+            found.is_empty()
+        } else {
+            found.len() == 1 && found[0].contains(expected)
+        };
+        assert!(fits, "{text}: {found:#?}");
+        assert!(!found.concat().contains("canary"), "{found:#?}");
+    }
 }
 
 #[test]

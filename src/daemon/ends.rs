@@ -127,6 +127,9 @@ fn swap(running: &Running, settings: Settings) -> Attempt {
             gone.for_each(|old| running.metrics.forget_client(&old.name));
             pipeline.reload(judged_by);
             running.operations.reload(rules);
+            if let Some(web) = &running.web {
+                web.reload(settings.http);
+            }
             take_over_keys(running, &settings.directory)
         }
         Err(error) => {
@@ -170,9 +173,7 @@ fn end(mut running: Running, watchdog: Option<std::thread::JoinHandle<()>>) -> E
         // What is not judged by then is dropped: nobody was answered and nothing used up.
         let _ = tokio::time::timeout(DRAIN, empty).await;
     });
-    if let Some(stop) = running.http_stop.take() {
-        let _ = stop.send(());
-    }
+    drop(running.web.take());
     running.runtime.shutdown_timeout(Duration::from_secs(1));
     if let Some(watchdog) = watchdog {
         let _ = watchdog.join();

@@ -8,6 +8,7 @@ mod gauges;
 pub mod log;
 mod start;
 pub mod systemd;
+mod web;
 mod workers;
 
 pub use ends::{Ending, Reload, run};

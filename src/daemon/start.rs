@@ -1,6 +1,7 @@
 //! From settings to a running daemon, in the one order that keeps all promises.
 
 use super::systemd::{HandedError, HandedSocket};
+use super::web::{self, Web};
 use super::workers::Workers;
 use super::{gauges, systemd};
 use crate::admin::operations::{Ground, Operations, Rules};
@@ -34,13 +35,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 
 /// A daemon that answers. Ends by [`super::run`].
 pub struct Running {
     /// Addresses that RADIUS is answered on.
     pub radius: Vec<SocketAddr>,
-    /// The address of metrics and health.
+    /// The address of the API, metrics and health.
     pub http: SocketAddr,
     /// What is written to users, and how it reaches them.
     pub letters: Arc<Letters>,
@@ -50,7 +50,7 @@ pub struct Running {
     pub(super) metrics: Arc<Metrics>,
     pub(super) audit: Arc<Audit>,
     pub(super) hold: Arc<Hold<Outgoing>>,
-    pub(super) http_stop: Option<oneshot::Sender<()>>,
+    pub(super) web: Option<Web>,
     pub(super) admin_socket: PathBuf,
     pub(super) keys: Keys,
     pub(super) operations: Arc<Operations>,
@@ -64,6 +64,7 @@ impl Running {
             event = "ready",
             radius_udp = addresses.join(","),
             http = %self.http,
+            http_monitoring = self.web.as_ref().and_then(|web| web.monitoring).map(tracing::field::display),
             admin = %self.admin_socket.display(),
             version = env!("CARGO_PKG_VERSION"),
             "answering"
@@ -81,7 +82,7 @@ pub enum StartError {
     #[error(transparent)]
     Handed(#[from] HandedError),
     /// The HTTP address cannot be listened on.
-    #[error("cannot listen on [http] listen = {0}: {1}")]
+    #[error("cannot listen for [http] on {0}: {1}")]
     Http(SocketAddr, std::io::Error),
     /// The admin socket cannot be made.
     #[error("cannot make the admin socket {0}: {1}")]
@@ -155,10 +156,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
             radius.push(sockets.bind(*address, workers)?);
         }
     }
-    let http_listener = runtime
-        .block_on(tokio::net::TcpListener::bind(settings.http.listen))
-        .map_err(|error| StartError::Http(settings.http.listen, error))?;
-    let http_address = http_listener.local_addr()?;
+    let web = web::Bound::to(&settings.http, &runtime)
+        .map_err(|(address, error)| StartError::Http(address, error))?;
     let outbound = sockets.outbound();
 
     // Then the memory: what was used up before this start stays used up.
@@ -216,14 +215,6 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let workers = Workers::start(&sockets, &drive, &hold, &audit, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
 
-    let (http_stop, stopped) = oneshot::channel();
-    let routes = http::routes(http::State {
-        metrics: Arc::clone(&metrics),
-        readiness: gauges::readiness(&not_ready),
-        health: workers.health(),
-    });
-    runtime.spawn(http::serve(http_listener, routes, async { drop(stopped.await) }));
-
     let rules = admin_rules(&settings.admin, &settings.profiles);
     let admin_socket = settings.admin.socket;
     let operations = Operations::new(Ground {
@@ -242,9 +233,16 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     };
     runtime.spawn(socket::serve(listener, Arc::clone(&operations)));
 
+    let shown = http::State {
+        metrics: Arc::clone(&metrics),
+        readiness: gauges::readiness(&not_ready),
+        health: workers.health(),
+    };
+    let web = web.serve(settings.http, shown, &operations, &metrics, &runtime)?;
+
     Ok(Running {
         radius,
-        http: http_address,
+        http: web.address,
         letters,
         runtime,
         drive,
@@ -252,7 +250,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         metrics,
         audit,
         hold,
-        http_stop: Some(http_stop),
+        web: Some(web),
         admin_socket,
         keys,
         operations,

@@ -1,5 +1,7 @@
 //! The endpoints over raw TCP, and what a bad peer gets.
 
+mod api;
+
 use super::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +39,9 @@ impl Server {
             health: Arc::new(move || Health { stuck: stuck() }),
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(serve_within(limits, listener, routes(state), async {
+        let metrics = Arc::clone(&state.metrics);
+        let door = Door { listener, tls: Arc::default(), cleartext: Cleartext::LoopbackOnly };
+        let task = tokio::spawn(serve_within(limits, door, metrics, monitoring(state), async {
             let _ = stopped.await;
         }));
         Server { address, ill, stop, task }
@@ -149,7 +153,9 @@ async fn sec_21_a_stop_ends_the_server() {
 #[tokio::test]
 async fn sec_22_only_loopback_is_served() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let refused = serve(listener, Router::new(), std::future::pending()).await.unwrap_err();
+    let door = Door { listener, tls: Arc::default(), cleartext: Cleartext::LoopbackOnly };
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let refused = serve(door, metrics, Router::new(), std::future::pending()).await.unwrap_err();
     assert!(matches!(refused, Error::NotLoopback(address) if address.ip().is_unspecified()));
-    assert!(refused.to_string().contains("without TLS listen on 127.0.0.1"));
+    assert!(refused.to_string().contains("listen on 127.0.0.1"));
 }

@@ -130,12 +130,39 @@ labels! {
         Refused = "refused",
     }
 
+    /// What became of an HTTP request to the API.
+    HttpOutcome {
+        /// Done, or shown.
+        Done = "done",
+        /// Refused.
+        Refused = "refused",
+        /// Nobody that we know.
+        Unauthenticated = "unauthenticated",
+        /// Too often.
+        Limited = "limited",
+        /// Not possible now, or broken.
+        Failed = "failed",
+    }
+
     /// Which of a client's two secrets a request was signed with.
     SecretUsed {
         /// The one in `secret-file`.
         Current = "current",
         /// The one that will take its place.
         Next = "next",
+    }
+}
+
+impl HttpOutcome {
+    /// What a status says.
+    pub const fn of(status: u16) -> HttpOutcome {
+        match status {
+            401 => HttpOutcome::Unauthenticated,
+            429 => HttpOutcome::Limited,
+            500.. => HttpOutcome::Failed,
+            400.. => HttpOutcome::Refused,
+            _ => HttpOutcome::Done,
+        }
     }
 }
 
@@ -218,6 +245,7 @@ mod tests {
         closed::<DirectoryOperation>();
         closed::<Attempt>();
         closed::<MailResult>();
+        closed::<HttpOutcome>();
         closed::<SecretUsed>();
         closed::<Verdict>();
         closed::<Reason>();

@@ -12,7 +12,9 @@ mod labels;
 mod tests;
 
 pub use client::ClientMetrics;
-pub use labels::{Attempt, DirectoryOperation, Each, Label, Loss, MailResult, SecretUsed, Table, TokenState};
+pub use labels::{
+    Attempt, DirectoryOperation, Each, HttpOutcome, Label, Loss, MailResult, SecretUsed, Table, TokenState,
+};
 pub use prometheus::{Error, Gauge, Histogram, IntCounter, IntGauge};
 
 use crate::identity::ClientName;
@@ -79,6 +81,10 @@ pub struct Metrics {
     pub journal_sync: Histogram,
     /// Attempts to load the configuration anew.
     pub config_reloads: Each<Attempt, IntCounter>,
+    /// HTTP requests to the API by what became of them.
+    pub http_requests: Each<HttpOutcome, IntCounter>,
+    /// TLS handshakes of HTTP connections.
+    pub http_tls_handshakes: Each<Attempt, IntCounter>,
     /// Letters by what became of them.
     pub mail: Each<MailResult, IntCounter>,
     /// Letters that wait.
@@ -170,6 +176,9 @@ impl Metrics {
         )?;
         let config_reloads =
             new.counters("config_reloads_total", "Reloads of the configuration.", &["result"])?;
+        let http_requests = new.counters("http_requests_total", "Requests to the HTTP API.", &["outcome"])?;
+        let handshakes =
+            new.counters("http_tls_handshakes_total", "TLS handshakes of HTTP connections.", &["result"])?;
         let mail = new.counters("mail_total", "Letters by what became of them.", &["result"])?;
         Ok(Metrics {
             clients,
@@ -218,6 +227,8 @@ impl Metrics {
                 SYNC_SECONDS,
             )?,
             config_reloads: Each::of(&config_reloads)?,
+            http_requests: Each::of(&http_requests)?,
+            http_tls_handshakes: Each::of(&handshakes)?,
             mail: Each::of(&mail)?,
             mail_waiting: new.gauge("mail_waiting", "Letters that wait to be sent.")?,
             clock_guarded: new.gauge("clock_guarded", "1 while the clock is not trusted.")?,

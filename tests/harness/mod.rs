@@ -10,11 +10,13 @@ pub mod clock;
 pub mod daemon;
 pub mod dice;
 pub mod gateway;
+pub mod https;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod slapd;
+pub mod smtp;
 pub mod volume;
 pub mod world;
 
@@ -22,9 +24,11 @@ pub use clock::Clock;
 pub use daemon::Daemon;
 pub use dice::Dice;
 pub use gateway::{Gateway, Reply, Request, code};
+pub use https::Https;
 pub use postgres::Postgres;
 pub use proxy::{Manners, Proxy};
 pub use redis::Redis;
+pub use smtp::{MailServer, Protection};
 pub use volume::Volume;
 pub use world::{
     PASSWORD, Person, SECRET, Seed, World, WorldBuilder, holder, person, person_ldif, token_ldif,

@@ -215,6 +215,8 @@ pub struct WorldBuilder {
     pub durability: &'static str,
     /// Added to `[state]`.
     pub state: String,
+    /// Further keys and tables of `[http]`.
+    pub http: String,
     /// Further tables.
     pub more: String,
     /// For the daemon's process.
@@ -261,6 +263,7 @@ impl Default for WorldBuilder {
             bindings: "follow",
             durability: "sync",
             state: String::new(),
+            http: String::new(),
             more: String::new(),
             environment: Vec::new(),
             listen: "[\"127.0.0.1:0\"]".into(),
@@ -499,6 +502,7 @@ impl WorldBuilder {
             bindings,
             durability,
             state,
+            http,
             more,
             listen,
             network,
@@ -554,6 +558,7 @@ durability = "{durability}"
 
 [http]
 listen = "127.0.0.1:0"
+{http}
 
 [admin]
 socket = "admin.sock"

@@ -6,7 +6,7 @@ use crate::admin::caller::Actor;
 use crate::admin::evidence::{Acted, Outcome};
 use crate::admin::protocol::{Imported, Mode, Told};
 use crate::admin::refusal::{ProofOf, Refuse};
-use crate::clock::Moment;
+use crate::clock::{Moment, Wall};
 use crate::directory::registry::{Change, NewToken, NotChanged};
 use crate::identity::ServiceName;
 use crate::otp::{Algorithm, Digits, LookAhead, Moving, ParameterProblem, Parameters, Period, check_secret};
@@ -117,11 +117,19 @@ impl Operations {
             service,
             parameters,
             secret: Some(key),
-            begins: None,
-            ends: None,
+            begins: time(imported.begins.as_deref())?,
+            ends: time(imported.ends.as_deref())?,
             setup: None,
         })
     }
+}
+
+/// A point in time as RFC 3339 writes it.
+fn time(text: Option<&str>) -> Result<Option<Wall>, Refuse> {
+    let Some(text) = text else { return Ok(None) };
+    let seconds = text.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
+    let right = "written as 2026-04-01T00:00:00+09:00";
+    seconds.map(|seconds| Some(Wall::from_seconds(seconds))).ok_or(Refuse::Value { what: "the time", right })
 }
 
 fn parameter(problem: ParameterProblem) -> Refuse {

@@ -14,6 +14,7 @@ mod actors;
 mod codes;
 mod deciding;
 mod explain;
+mod export;
 mod import;
 mod keys;
 mod letter;
@@ -192,6 +193,7 @@ impl Operations {
             Ask::RequestDeny { id } => return self.decide(id, Answer::Deny, actor, mode, now).await,
             Ask::TokenImport(imported) => return self.import(imported, actor, mode, now).await,
             Ask::KeysRewrap => return self.rewrap(actor, mode, now).await,
+            Ask::TokenExport(wanted) => return self.export(wanted, actor, mode, now).await,
             _ => {}
         }
         let (act, named) = prepare::named(&ask);

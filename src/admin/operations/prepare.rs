@@ -51,6 +51,7 @@ pub(super) fn named(ask: &Ask) -> (Act, Named) {
         Ask::TokenStop { user: name, .. } => (Act::Stop, user(name)),
         Ask::TokenResync { serial, .. } => (Act::Resync, token(serial)),
         Ask::TokenImport(imported) => (Act::Import, token(&imported.serial)),
+        Ask::TokenExport(_) => (Act::Export, Named::default()),
         _ => (Act::Look, Named::default()),
     }
 }

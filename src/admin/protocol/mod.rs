@@ -14,6 +14,7 @@ pub use told::{Kind, Refused, Told};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 use zeroize::Zeroize;
 
 /// The longest question in octets; a longer one ends the connection.
@@ -246,6 +247,8 @@ pub enum Ask {
     },
     /// Put one token into the inventory.
     TokenImport(Imported),
+    /// Write tokens with their keys, encrypted.
+    TokenExport(Exported),
 
     /// Which keys seal and open token secrets, and how far is sealing anew?
     KeysList,
@@ -286,7 +289,7 @@ pub enum Ask {
 }
 
 /// What the one who acts proves.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Proof {
     /// A code of the actor's own token.
@@ -298,7 +301,7 @@ pub struct Proof {
 }
 
 /// A token of a file, on its way into the inventory.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Imported {
     /// Its serial number.
@@ -315,10 +318,30 @@ pub struct Imported {
     pub counter: Option<u64>,
     /// The service profile it is meant for.
     pub service: Option<String>,
+    /// Not usable before this time.
+    #[serde(default)]
+    pub begins: Option<String>,
+    /// Not usable from this time on.
+    #[serde(default)]
+    pub ends: Option<String>,
+}
+
+/// Which tokens go out, and under which keys of a PSKC container: they are drawn where the container is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Exported {
+    /// The key that encrypts, 16 octets in base64.
+    pub key: Password,
+    /// The key of the MACs, in base64.
+    pub mac_key: Password,
+    /// Only those in this state.
+    pub state: Option<String>,
+    /// Only those whose serial number comes after this one.
+    pub after: Option<String>,
 }
 
 /// A user's choice for login.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoginChoice {
     /// Login asks for a code.
@@ -328,7 +351,8 @@ pub enum LoginChoice {
 }
 
 /// A password, a code or a key on its way: never printed, wiped when dropped.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[schema(value_type = String, format = Password)]
 #[serde(transparent)]
 pub struct Password(pub String);
 

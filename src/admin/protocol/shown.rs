@@ -3,9 +3,10 @@
 
 use super::Password;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The daemon as operators see it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The daemon's version.
     pub version: String,
@@ -34,7 +35,7 @@ pub struct Status {
 }
 
 /// One server of the directory.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServerShown {
     /// Its URL.
     pub server: String,
@@ -45,7 +46,7 @@ pub struct ServerShown {
 }
 
 /// A contract.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ContractShown {
     /// Its id.
     pub contract: String,
@@ -56,7 +57,7 @@ pub struct ContractShown {
 }
 
 /// A user.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct UserShown {
     /// The name in the directory.
     pub user: String,
@@ -84,7 +85,7 @@ pub struct UserShown {
 }
 
 /// A token.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TokenShown {
     /// The serial number.
     pub serial: String,
@@ -122,7 +123,7 @@ pub struct TokenShown {
 }
 
 /// A request that waits, or waited, for a second person.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RequestShown {
     /// Its id.
     pub id: String,
@@ -145,7 +146,7 @@ pub struct RequestShown {
 }
 
 /// A token that was promised.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct IssuedShown {
     /// The user.
     pub user: String,
@@ -162,7 +163,7 @@ pub struct IssuedShown {
 }
 
 /// What became of a mail.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", tag = "mail")]
 pub enum MailShown {
     /// Nobody gave an address.
@@ -191,7 +192,7 @@ pub enum MailShown {
 }
 
 /// The key of a token, for the app that set itself up. It leaves once.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SetUpShown {
     /// The serial number.
     pub serial: String,
@@ -210,7 +211,7 @@ pub struct SetUpShown {
 }
 
 /// One step of an explanation.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct StepShown {
     /// What is looked at.
     pub looks_at: String,

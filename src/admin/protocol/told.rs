@@ -29,6 +29,13 @@ pub enum Told {
         /// The serial number to ask on with, if there are more.
         next: Option<String>,
     },
+    /// Packages of a PSKC container, and whether there are more.
+    Exported {
+        /// One for each token that has a key.
+        packages: Vec<String>,
+        /// The serial number to ask on with, if there are more.
+        next: Option<String>,
+    },
     /// One contract.
     Contract(Box<ContractShown>),
     /// The enabled contracts.

@@ -1,7 +1,8 @@
 //! The commands about contracts, users, tokens and requests.
 
 use super::Daemon;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
 
 /// What every command that looks at something has.
 #[derive(Clone, Debug, Args)]
@@ -226,6 +227,76 @@ pub enum TokenVerb {
     #[command(after_help = "Two codes in a row are read from standard input, one a line.\n\n\
         Example: printf '123456\\n654321\\n' | sekisho token resync S123456789012")]
     Resync(TokenAct),
+    /// Put the tokens of a file into the inventory: all of them, or none
+    #[command(
+        after_help = "The password or the pre-shared key (hexadecimal) of a PSKC file is read from standard input.\n\n\
+        Example: sekisho token import tokens.xml --format pskc --dry-run"
+    )]
+    Import(TokenImport),
+    /// Write tokens with their keys as a PSKC file, encrypted under a password or a pre-shared key
+    #[command(
+        after_help = "The password, or with --pre-shared-key the key (32 hexadecimal digits), is read from \
+        standard input.\n\nExample: sekisho token export --format pskc --state inventory --output tokens.xml"
+    )]
+    Export(TokenExport),
+}
+
+/// The format of a file with tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// PSKC (RFC 6030)
+    Pskc,
+    /// Comma-separated: named columns, or the layouts of LinOTP and privacyIDEA
+    Csv,
+    /// otpauth:// URIs, one a line
+    Otpauth,
+}
+
+/// The format of a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Written {
+    /// PSKC (RFC 6030)
+    Pskc,
+}
+
+/// `sekisho token import`.
+#[derive(Debug, Args)]
+pub struct TokenImport {
+    /// The file
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Its format
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Format,
+    /// The service profile that the tokens are meant for
+    #[arg(long, value_name = "PROFILE")]
+    pub service: Option<String>,
+    /// Take what can be taken, and only name the rest
+    #[arg(long)]
+    pub good_only: bool,
+    /// Who acts, and how
+    #[command(flatten)]
+    pub acting: Acting,
+}
+
+/// `sekisho token export`.
+#[derive(Debug, Args)]
+pub struct TokenExport {
+    /// The format
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Written,
+    /// Only tokens in this state, such as inventory or active
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// Where it is written, readable for nobody else; standard output, if not given
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Encrypt under a pre-shared key of this name instead of a password
+    #[arg(long, value_name = "NAME")]
+    pub pre_shared_key: Option<String>,
+    /// Who acts, and how
+    #[command(flatten)]
+    pub acting: Acting,
 }
 
 /// `sekisho token list`.

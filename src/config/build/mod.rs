@@ -3,6 +3,7 @@
 mod admin;
 mod client;
 mod directory;
+mod http;
 mod mail;
 mod report;
 mod secret;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use admin::Admin;
 pub use directory::{Directory, Embedded, Ldap};
+pub use http::Http;
 pub use mail::Mail;
 
 /// A configuration without a problem.
@@ -62,13 +64,6 @@ pub struct Radius {
     pub workers: Option<usize>,
 }
 
-/// `[http]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http {
-    /// Loopback, unless cleartext was allowed.
-    pub listen: SocketAddr,
-}
-
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -88,6 +83,7 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
         None => Vec::new(),
     };
     let directory = directory::directory(root.directory.as_ref()?, &in_use, report);
+    let http = http::http(root.http.as_ref()?, report);
     let mail = mail::mail(root.mail.as_ref()?, report);
     let (state, evidence, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
     let settings = Settings {
@@ -99,7 +95,7 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
             },
             ..store::Settings::new(report.path(&Key::of(&["state", "directory"]), state.directory.as_ref()?))
         },
-        http: http(root.http.as_ref()?, report)?,
+        http: http?,
         admin: admin::admin(root.admin.as_ref()?, report)?,
         audit: audit::Settings {
             file: report.path(&Key::of(&["audit", "file"]), evidence.file.as_ref()?),
@@ -145,16 +141,4 @@ fn radius(written: &file::Radius, report: &mut Report<'_>) -> Radius {
         in_flight_max: report.number(&at.name("in-flight-max"), written.in_flight_max, 16..=65_536),
         workers: written.workers.map(|workers| report.number(&at.name("workers"), Some(workers), 1..=256)),
     }
-}
-
-fn http(written: &file::Http, report: &mut Report<'_>) -> Option<Http> {
-    let listen = written.listen?.0;
-    if !listen.ip().is_loopback() && written.allow_cleartext != Some(true) {
-        report.refuse(
-            &Key::of(&["http", "listen"]),
-            "HTTP has no TLS here, and this address is not loopback",
-            "listen on 127.0.0.1 or [::1], or set http.allow-cleartext = true if the network is trusted",
-        );
-    }
-    Some(Http { listen })
 }

@@ -92,6 +92,11 @@ impl Written<'_> {
     }
 }
 
+/// A file that nobody else may read, without the line end behind its content.
+pub fn file(path: &Path, key: &Key, report: &mut Report<'_>) -> Option<Secret> {
+    read(&report.path(key, path), key, Guard::Mode, report)
+}
+
 /// What keeps others from reading a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Guard {

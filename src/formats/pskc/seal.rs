@@ -54,6 +54,11 @@ impl Seal {
         if key.len() == BLOCK { Ok(Seal { key, mac_key }) } else { Err(SealProblem::KeyLength) }
     }
 
+    /// What encrypts and what authenticates, for whoever writes packages elsewhere.
+    pub fn keys(&self) -> (&Secret, &Secret) {
+        (&self.key, &self.mac_key)
+    }
+
     /// The MAC key, encrypted, for the container's header.
     pub(super) fn mac_key(&self, initial_vector: &[u8; BLOCK]) -> Result<Vec<u8>, SealProblem> {
         encrypt(&self.key, initial_vector, self.mac_key.expose())

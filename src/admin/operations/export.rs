@@ -1,0 +1,116 @@
+//! Tokens with their keys go out as packages of a PSKC container (RFC 6030): what leaves is encrypted here.
+
+use super::{Operations, PATIENCE};
+use crate::admin::caller::Actor;
+use crate::admin::evidence::{Acted, Outcome};
+use crate::admin::protocol::{Exported, Mode, Password, Told};
+use crate::admin::refusal::{ProofOf, Refuse};
+use crate::clock::Moment;
+use crate::formats::pskc::{self, Seal, Shown};
+use crate::otp::Moving;
+use crate::otp::uri::KeyMoving;
+use crate::policy::{Act, Exceptions};
+use crate::secret::Secret;
+use crate::state::Marks;
+use crate::tokens::{Record, State};
+use data_encoding::BASE64;
+
+/// The most packages in one answer: each has about a kilobyte and a half.
+const PACKAGES_MAX: usize = 500;
+
+impl Operations {
+    /// Writes a page of tokens as packages, under the keys that the caller has drawn.
+    pub(super) async fn export(&self, wanted: &Exported, actor: &Actor, mode: Mode, now: Moment) -> Told {
+        let acted = Acted {
+            act: Act::Export,
+            actor: Some(actor),
+            user: None,
+            serial: None,
+            contract: None,
+            deed: None,
+            id: self.drive.pipeline().next_request(),
+            request: None,
+        };
+        let written = match self.authorize(actor, Act::Export, None, &Exceptions::default()) {
+            Ok(()) if mode == Mode::DryRun => {
+                return Told::WouldDo { what: "write tokens with their keys".into() };
+            }
+            Ok(()) => self.packages(wanted, now).await,
+            Err(why) => Err(why),
+        };
+        let (outcome, told) = match written {
+            Ok(told) => (None, told),
+            Err(why) => {
+                let told = why.told(ProofOf::Act);
+                (Some(why), told)
+            }
+        };
+        if mode == Mode::DryRun {
+            return told;
+        }
+        // Keys leave only with the evidence that they did.
+        let outcome = outcome.as_ref().map_or(Outcome::Done, Outcome::Refused);
+        match self.drive.record(Marks::new(), acted.line(outcome, now.wall)).await {
+            Ok(()) => told,
+            Err(_) => Refuse::Journal.told(ProofOf::Act),
+        }
+    }
+
+    async fn packages(&self, wanted: &Exported, now: Moment) -> Result<Told, Refuse> {
+        let keys = Option::zip(octets(&wanted.key), octets(&wanted.mac_key));
+        let right = "16 octets to encrypt with, and some to verify with, in base64";
+        let refused = || Refuse::Value { what: "the container's keys", right };
+        let (key, mac_key) = keys.filter(|(_, mac_key)| !mac_key.is_empty()).ok_or_else(refused)?;
+        let seal = Seal::new(key, mac_key).map_err(|_| refused())?;
+        let state = match wanted.state.as_deref() {
+            None => None,
+            Some(text) => Some(State::parse(text).ok_or(Refuse::Value {
+                what: "the state",
+                right: "inventory, issued, set-up, active, suspended or revoked",
+            })?),
+        };
+        let deadline = now.mono.plus(PATIENCE);
+        let after = wanted.after.as_deref();
+        let records = self.registry().tokens(state, after, PACKAGES_MAX, deadline).await?;
+        let next =
+            (records.len() == PACKAGES_MAX).then(|| records.last().map(|last| last.serial.to_string()));
+        let mut packages = Vec::new();
+        for record in &records {
+            if let Some(secret) = &record.secret {
+                packages.push(self.package(record, secret, &seal, now).await?);
+            }
+        }
+        Ok(Told::Exported { packages, next: next.flatten() })
+    }
+
+    async fn package(
+        &self,
+        record: &Record,
+        secret: &Secret,
+        seal: &Seal,
+        now: Moment,
+    ) -> Result<String, Refuse> {
+        let owners = if record.owners.is_empty() { Vec::new() } else { self.owners(record, now).await? };
+        let shown = Shown {
+            serial: record.serial.as_str(),
+            issuer: record.service.as_ref().map(|service| service.as_str()),
+            secret,
+            algorithm: record.parameters.algorithm,
+            digits: record.parameters.digits,
+            moving: match record.parameters.moving {
+                Moving::Time { period } => KeyMoving::Time { period },
+                // What is used up is the journal's: the next counter is asked for again after an import, by a resync.
+                Moving::Counter { .. } => KeyMoving::Counter { next: 0 },
+            },
+            begins: record.begins,
+            ends: record.ends,
+            user: owners.first().map(|owner| &*owner.name),
+        };
+        pskc::package(&shown, seal)
+            .map_err(|_| Refuse::Value { what: "the token's key", right: "at most 128 octets" })
+    }
+}
+
+fn octets(text: &Password) -> Option<Secret> {
+    BASE64.decode(text.0.as_bytes()).ok().map(Secret::new)
+}
