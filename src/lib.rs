@@ -11,7 +11,7 @@
 //! | 0 words | [`clock`], [`secret`], [`identity`], [`outcome`] | plain types |
 //! | 1 core | [`radius`], [`otp`], [`lockout`], [`policy`], [`tokens`], [`authenticate`], [`formats`] | pure functions: no I/O, no clock, no locks, no async |
 //! | 2 memory | [`state`], [`metrics`] | shared and concurrent, never waits |
-//! | 3 edges | [`listen`], [`directory`], [`store`], [`audit`], [`mail`] | I/O; no edge knows another edge |
+//! | 3 edges | [`listen`], [`directory`], [`store`], [`cluster`], [`audit`], [`mail`] | I/O; no edge knows another edge |
 //! | 4 service | [`pipeline`], [`admin`] | joins core, memory and edges; `admin` may use `pipeline` |
 //! | 5 assembly | [`http`], [`config`], [`daemon`], [`cli`] | sees everything |
 //!
@@ -43,6 +43,7 @@ pub mod state;
 
 // 3 edges: input and output; no edge knows another edge.
 pub mod audit;
+pub mod cluster;
 pub mod directory;
 pub mod listen;
 pub mod mail;

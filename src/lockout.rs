@@ -79,6 +79,17 @@ impl Lockout {
         (Lockout { failures, lock }, Failure::Locks)
     }
 
+    /// Of two that may both be true, what is worse for the user: the longer lock, or more failures.
+    #[must_use]
+    pub fn worse(self, other: Lockout) -> Lockout {
+        let rank = |lockout: &Lockout| match lockout.lock {
+            Lock::Open => (0, 0, lockout.failures),
+            Lock::Until(until) => (1, until.seconds(), lockout.failures),
+            Lock::UntilReleased => (2, 0, lockout.failures),
+        };
+        if rank(&other) > rank(&self) { other } else { self }
+    }
+
     /// After a success or a release: nothing is held against the user.
     #[must_use]
     pub fn cleared() -> Lockout {

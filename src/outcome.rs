@@ -79,6 +79,8 @@ reasons! {
     CodeNotAsked = "code-not-asked", Accept, Nobody;
     /// The user has no token yet, and the service takes the confirmation password instead (S-04, S-22).
     PasswordInstead = "password-instead", Accept, Nobody;
+    /// The same login was accepted a moment ago and the gateway has not heard of it: no further accept of its code.
+    AnswerRepeated = "answer-repeated", Accept, Nobody;
 
     /// The first step is over: the code is asked for. Also sent as a decoy; the final reject tells the operator why.
     ChallengeSent = "challenge-sent", Challenge, Nobody;
@@ -201,6 +203,12 @@ reasons! {
     ClockGuarded = "clock-guarded", Drop, Ours;
     /// The shared engine cannot be reached.
     ClusterUnreachable = "cluster-unreachable", Drop, Ours;
+    /// The shared engine did not answer in time: it may have used up the code or not.
+    ClusterTooLate = "cluster-too-late", Drop, Ours;
+    /// The code may have been used on another node without the shared engine knowing.
+    ClusterCatchingUp = "cluster-catching-up", Drop, Ours;
+    /// The node that may go on alone is not connected to the shared engine: it may be answering.
+    ClusterFenced = "cluster-fenced", Drop, Ours;
     /// The daemon is stopping.
     Draining = "draining", Drop, Ours;
 }

@@ -12,7 +12,7 @@ mod bank;
 mod history;
 mod load;
 
-use crate::harness::{Dice, Manners, Postgres, Proxy, Redis, dice, wait_for};
+use crate::harness::{Dice, Manners, Postgres, Proxy, Redis, dice, wait_for, wait_for_long};
 use bank::{Bank, Kind, MAX_FAILURES, Plan, Standby};
 use history::{Line, Promise, Scope};
 use load::{Account, Client, LostAnswers, Run};
@@ -50,6 +50,14 @@ enum Fault {
     RestartNode,
     /// The engine is gone for good; the one that stood by takes its place.
     FailOver,
+    /// The engine has forgotten everything, from one moment to the next.
+    WipeEngine,
+    /// The engine is gone for so long that the node that may go on alone does; then it is started on its data.
+    LoseEngine,
+    /// The same, as only that node sees it: the others must not answer.
+    PartAlone,
+    /// The node that goes on alone stands still while the engine comes back.
+    FreezeAlone,
 }
 
 const FAULTS: [Fault; 7] = [
@@ -94,7 +102,7 @@ impl Trial {
             state: "cluster-timeout = \"500ms\"\n".into(),
             ahead: Vec::new(),
         };
-        let promise = Promise { scope: Scope::Cluster, grace: None, max_failures: MAX_FAILURES };
+        let promise = Promise { scope: Scope::Cluster, grace: None, max_failures: Some(MAX_FAILURES) };
         Trial { plan, promise, lost_answers: LostAnswers::StayLost, faults, seed }
     }
 
@@ -102,17 +110,22 @@ impl Trial {
     fn hold(self) {
         let mut bank = Bank::open(&self.plan);
         let begun = Instant::now();
-        let (run, faults) = self.live(&mut bank);
+        let (run, lines, faults) = self.live(&mut bank);
         let history = run.history();
         println!(
-            "{} packets, {} codes accepted, {} faults in {:?}",
+            "{} packets, {} codes accepted, {} users locked, {} faults in {:?}",
             history.offers.len(),
             history.accepted(),
+            history.locks(self.promise, &lines).len(),
             self.faults.len(),
             begun.elapsed()
         );
+        if self.promise.scope == Scope::Node {
+            let twice = history.twice(Promise { scope: Scope::Cluster, ..self.promise }).len();
+            println!("{twice} of them by two nodes, which is not promised not to be");
+        }
         assert!(faults.is_empty(), "{} of {:?}: {faults:#?}", faults.len(), self.faults);
-        assert!(history.accepted() > 50, "hardly anybody was accepted");
+        assert!(history.accepted() > 5, "hardly anybody was accepted");
         drop(history);
         for node in &mut bank.nodes {
             let daemon = std::mem::replace(&mut node.daemon, crate::harness::Daemon::nothing());
@@ -122,7 +135,7 @@ impl Trial {
     }
 
     /// The load, the faults, and everything spent offered again: what is wrong with it.
-    fn live(&self, bank: &mut Bank) -> (Run, Vec<String>) {
+    fn live(&self, bank: &mut Bank) -> (Run, Vec<Line>, Vec<String>) {
         let run = Run::new(bank.nodes.iter().map(|node| node.address).collect(), self.lost_answers);
         let holders = std::mem::take(&mut bank.holders);
         let mut dice = Dice::new(self.seed ^ 0x5eed);
@@ -161,7 +174,7 @@ impl Trial {
             .collect();
         let faults = run.history().faults(self.promise, &lines);
         bank.holders = holders;
-        (run, faults)
+        (run, lines, faults)
     }
 }
 
@@ -208,6 +221,27 @@ fn suffer(fault: Fault, bank: &mut Bank, dice: &mut Dice) {
             std::thread::sleep(length / 2);
             bank.nodes[number].launch();
         }
+        Fault::WipeEngine => bank.engine.forget(),
+        Fault::LoseEngine => {
+            bank.engine.kill();
+            goes_on_alone(bank);
+            std::thread::sleep(length);
+            bank.engine.run();
+        }
+        Fault::PartAlone => {
+            bank.nodes[0].network.behave(Manners::Parted);
+            goes_on_alone(bank);
+            std::thread::sleep(length);
+            bank.nodes[0].network.behave(Manners::Good);
+        }
+        Fault::FreezeAlone => {
+            bank.engine.kill();
+            goes_on_alone(bank);
+            bank.nodes[0].daemon.signal("STOP");
+            bank.engine.run();
+            std::thread::sleep(length + length);
+            bank.nodes[0].daemon.signal("CONT");
+        }
         Fault::FailOver => {
             bank.engine.fall_behind();
             std::thread::sleep(length);
@@ -217,10 +251,24 @@ fn suffer(fault: Fault, bank: &mut Bank, dice: &mut Dice) {
     }
 }
 
+/// The first node answers by itself, and nobody else does.
+fn goes_on_alone(bank: &Bank) {
+    let ready = |node: &bank::Node| node.daemon.get("/readyz").0 == 200;
+    wait_for("the node to notice", || (!ready(&bank.nodes[0])).then_some(()));
+    // Not before its lease must have run out, by anybody's clock.
+    wait_for_long("one node to go on alone", || ready(&bank.nodes[0]).then_some(()));
+    for node in &bank.nodes[1..] {
+        assert_ne!(node.daemon.get("/readyz").0, 200, "{} answers as well", node.address);
+    }
+}
+
 #[test]
 #[ignore = "until nodes can share an engine"]
 fn two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
-    Trial::new(Kind::Redis, 2).hold();
+    let mut trial = Trial::new(Kind::Redis, 2);
+    // Clocks of nodes are never quite the same.
+    trial.plan.ahead = vec![-9, 9];
+    trial.hold();
 }
 
 #[test]
@@ -229,7 +277,6 @@ fn three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_ove
     let mut trial = Trial::new(Kind::Postgres, 3);
     trial.plan.standby = Standby::Yes;
     trial.faults.push(Fault::FailOver);
-    // Clocks of nodes are never quite the same.
     trial.plan.ahead = vec![-9, 0, 9];
     trial.hold();
 }
@@ -245,6 +292,17 @@ fn after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
     trial.hold();
 }
 
+/// The nodes tell it what they know. Until each has, a code that one of them has accepted is new to the others.
+#[test]
+#[ignore = "until nodes can share an engine"]
+fn an_engine_that_has_forgotten_everything_is_told_by_the_nodes() {
+    let mut trial = Trial::new(Kind::Redis, 2);
+    trial.promise.scope = Scope::Node;
+    let count = dice::number("SEKISHO_CLUSTER_FAULTS").unwrap_or(2);
+    trial.faults = (0..count).map(|_| Fault::WipeEngine).collect();
+    trial.hold();
+}
+
 #[test]
 #[ignore = "until nodes can share an engine"]
 fn a_lost_answer_is_given_once_more_and_a_replay_is_refused_on_three_nodes() {
@@ -252,7 +310,24 @@ fn a_lost_answer_is_given_once_more_and_a_replay_is_refused_on_three_nodes() {
     trial.plan.client = "lost-answer-grace = \"5s\"\n".into();
     trial.promise.grace = Some(Duration::from_secs(5));
     trial.lost_answers = LostAnswers::AreAskedForAgain;
-    trial.faults.truncate(3);
+    if dice::number("SEKISHO_CLUSTER_FAULTS").is_none() {
+        trial.faults.truncate(3);
+    }
+    trial.hold();
+}
+
+#[test]
+#[ignore = "until nodes can share an engine"]
+fn one_named_node_goes_on_alone_and_is_fenced_when_the_engine_returns() {
+    let mut trial = Trial::new(Kind::Redis, 2);
+    trial.plan.state.push_str("cluster-lost = \"alone\"\ncluster-alone = \"a\"\n");
+    let mut dice = Dice::new(trial.seed);
+    // What one counts alone and what the others counted before is not added up afterwards.
+    trial.promise.max_failures = None;
+    let kinds = [Fault::LoseEngine, Fault::PartAlone, Fault::FreezeAlone];
+    // Each takes longer than a lease and its margin: the short form has one of them.
+    let count = dice::number("SEKISHO_CLUSTER_FAULTS").unwrap_or(1);
+    trial.faults = (0..count).map(|_| kinds[dice.index(kinds.len())]).collect();
     trial.hold();
 }
 
@@ -261,7 +336,7 @@ fn the_run_notices_nodes_that_share_nothing() {
     let mut trial = Trial::new(Kind::Nothing, 2);
     trial.faults.clear();
     let mut bank = Bank::open(&trial.plan);
-    let (run, faults) = trial.live(&mut bank);
+    let (run, _, faults) = trial.live(&mut bank);
     let twice = run.history().twice(trial.promise).len();
     assert!(twice > 0 && faults.len() > twice, "gateways and logs tell: {twice} of {}", faults.len());
     let alone = Promise { scope: Scope::Node, ..trial.promise };
@@ -274,7 +349,7 @@ fn the_run_notices_an_engine_that_forgot_and_nodes_that_lost_their_journals() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.faults.clear();
     let mut bank = Bank::open(&trial.plan);
-    let (run, faults) = trial.live(&mut bank);
+    let (run, _, faults) = trial.live(&mut bank);
     assert!(faults.is_empty(), "nothing is wrong yet: {faults:#?}");
     let spent = run.history().spent();
     bank.nodes.iter_mut().for_each(bank::Node::kill);

@@ -15,6 +15,7 @@
 mod audit;
 mod challenge;
 mod clients;
+mod cluster;
 mod cluster_run;
 mod codes;
 mod crash;

@@ -28,7 +28,7 @@ pub enum Refuse {
     Stale,
     /// The clock is not trusted.
     Clock,
-    /// The journal cannot be written.
+    /// The journal cannot be written, or the engine that nodes share does not have it.
     Journal,
     /// The table of requests cannot be read or written.
     RequestTable(String),
@@ -324,7 +324,8 @@ impl fmt::Display for Refuse {
             Refuse::Stale => f.write_str("the directory has not been read yet, or not lately"),
             Refuse::Clock => f.write_str("the clock is not trusted now, so no code can be judged; see sekisho status"),
             Refuse::Journal => f.write_str(
-                "the journal cannot be written, so this may not last; see the journal's state in `sekisho status`",
+                "the journal cannot be written, or the engine that nodes share does not have this, so it may not last; \
+                 see `sekisho status`",
             ),
             Refuse::RequestTable(why) => write!(f, "the table of requests cannot be used: {why}"),
             Refuse::RequestsTooMany => f.write_str("too many requests wait for a second person; decide on some first"),

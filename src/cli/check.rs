@@ -3,6 +3,7 @@
 use super::command::Check;
 use super::output::{complain, print};
 use super::{Exit, Failure};
+use crate::cluster;
 use crate::config::{self, Directory, Inputs};
 use crate::directory::ldap::{self, Guarded, Lacks};
 use std::fmt::Write as _;
@@ -35,9 +36,25 @@ pub fn run(arguments: &Check) -> Result<Exit, Failure> {
             }
         }
     }
+    if arguments.online
+        && let Some(cluster) = loaded.settings.and_then(|settings| settings.cluster)
+        && let Some(why) = cluster_trouble(cluster)?
+    {
+        let _ = writeln!(lines, "{}: error: state.cluster: the engine {why}", file.display());
+        errors = errors.saturating_add(1);
+    }
     print(&lines)?;
     complain(&format!("{}: {errors} errors, {warnings} warnings", file.display()));
     Ok(if errors == 0 { Exit::Done } else { Exit::Configuration })
+}
+
+/// What keeps the shared engine from being used: connection, certificate, password.
+fn cluster_trouble(settings: cluster::Settings) -> Result<Option<String>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Io("the runtime".to_owned(), error))?;
+    Ok(runtime.block_on(cluster::try_out(settings)).err().map(|trouble| trouble.to_string()))
 }
 
 /// What the directory itself says against the settings: connection, certificate, bind, and the combination that would

@@ -41,6 +41,11 @@ fn text(status: &protocol::Status) -> String {
         };
         let _ = writeln!(text, "directory     {}: {state}", server.server);
     }
+    if let Some(cluster) = &status.cluster {
+        let trouble = cluster.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+        let (engine, node, standing) = (&cluster.engine, &cluster.node, &cluster.standing);
+        let _ = writeln!(text, "cluster       {engine}, this is {node}: {standing}{trouble}");
+    }
     let _ = writeln!(text, "locked        {} users", status.locked);
     let _ = writeln!(text, "disabled      {} tokens", status.tokens_disabled);
     let _ = writeln!(text, "pinned        {} sources", status.pinned);

@@ -124,6 +124,8 @@ tables! {
         status_server: bool,
         /// The most of its requests in flight.
         in_flight_max: u64,
+        /// For how long an accepted login is answered again, once, to a new packet.
+        lost_answer_grace: Length,
     }
 
     /// `[directory]`.
@@ -335,6 +337,28 @@ tables! {
         directory: PathBuf,
         /// When a mark is on disk.
         durability: Durability,
+        /// The engine that several nodes share, as a URL.
+        cluster: String,
+        /// Its password itself; loopback only.
+        cluster_password: String,
+        /// A file that holds it.
+        cluster_password_file: PathBuf,
+        /// A systemd credential that holds it.
+        cluster_password_credential: String,
+        /// The authorities of its certificate.
+        cluster_ca_file: PathBuf,
+        /// A file with the key that all nodes share.
+        cluster_key_file: PathBuf,
+        /// A systemd credential with that key.
+        cluster_key_credential: String,
+        /// What happens when the engine cannot be reached.
+        cluster_lost: ClusterLost,
+        /// The node that may go on alone.
+        cluster_alone: String,
+        /// How long one answer of the engine may take.
+        cluster_timeout: Length,
+        /// This node's name.
+        node: String,
     }
 
     /// `[http]`.
@@ -481,6 +505,14 @@ tables! {
 }
 
 words! {
+    /// `cluster-lost`.
+    ClusterLost {
+        /// Nobody is answered.
+        NoAnswer,
+        /// One named node goes on alone.
+        Alone,
+    }
+
     /// In which role somebody acts.
     ActorRole {
         /// The bank's counter.

@@ -95,6 +95,16 @@ impl Key {
         self.last_name().is_some_and(|name| SECRETS.contains(&name))
     }
 
+    /// The same for a value that may carry a secret within it: the URL of an engine with a password.
+    pub fn hides(&self, value: &config::Value) -> bool {
+        let carries = |url: &str| {
+            let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+            authority.and_then(|text| text.rsplit_once('@')).is_some_and(|(login, _)| login.contains(':'))
+        };
+        let url = self.last_name() == Some("cluster");
+        self.is_secret() || url && matches!(&value.kind, config::ValueKind::String(text) if carries(text))
+    }
+
     /// Whether this is `other` or stands within it.
     pub fn is_within(&self, other: &Key) -> bool {
         self.0.starts_with(&other.0)
@@ -108,7 +118,7 @@ impl Key {
 }
 
 /// The keys whose values are secrets themselves, not names of files.
-const SECRETS: [&str; 3] = ["secret", "next-secret", "bind-password"];
+const SECRETS: [&str; 4] = ["secret", "next-secret", "bind-password", "cluster-password"];
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -36,7 +36,7 @@ impl Effective<'_> {
                 }
                 ValueKind::Array(items) if items.is_empty() && is_list_of_tables(&key) => {}
                 _ => {
-                    let text = if key.is_secret() { Some(HIDDEN.to_owned()) } else { toml(value) };
+                    let text = if key.hides(value) { Some(HIDDEN.to_owned()) } else { toml(value) };
                     let name = Key::of(&[name]);
                     writeln!(f, "{name} = {}  # {}", text.unwrap_or_default(), self.0.origin(value))?;
                 }
@@ -98,7 +98,7 @@ pub fn toml(value: &Value) -> Option<String> {
             entries.sort_by_key(|(name, _)| name.as_str());
             let entry = |(name, value): (&String, &Value)| {
                 let key = Key::of(&[name]);
-                let value = if key.is_secret() { Some(HIDDEN.to_owned()) } else { toml(value) };
+                let value = if key.hides(value) { Some(HIDDEN.to_owned()) } else { toml(value) };
                 value.map(|value| format!("{key} = {value}"))
             };
             let entries: Option<Vec<String>> = entries.into_iter().map(entry).collect();

@@ -152,6 +152,8 @@ fn the_sample_shows_every_key_with_its_default() {
     place.write_secret("credentials/gateway.next.secret", "bmV4dF9nYXRld2F5X3NlY3JldA");
     place.write_secret("seal.key", &format!("2026:{SEAL}\n"));
     place.write_secret("credentials/mail.password", "mail");
+    place.write_secret("credentials/cluster.key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    place.write_secret("credentials/cluster.password", "cluster");
     let signed = rcgen::generate_simple_self_signed(["otp.example.jp".to_owned()]).unwrap();
     place.write("http.pem", &signed.cert.pem());
     place.write_secret("http.key", &signed.signing_key.serialize_pem());
@@ -159,7 +161,12 @@ fn the_sample_shows_every_key_with_its_default() {
     place.write("mail/issued.en.txt", "Subject: a\n\n{link}\n");
     place.write("whole.toml", &whole);
     let ca = format!("{:?}", place.path("ca.pem"));
-    assert_eq!(lines(&place.load("whole.toml", &[("SEKISHO__MAIL__CA_FILE", &ca)])), [""; 0]);
+    // One word of two that exclude each other.
+    let whole = whole.replace("cluster-lost = \"no-answer\"", "cluster-lost = \"alone\"");
+    place.write("whole.toml", &whole);
+    let ours = [("SEKISHO__MAIL__CA_FILE", ca.as_str()), ("SEKISHO__STATE__CLUSTER_CA_FILE", &ca)];
+    assert_eq!(lines(&place.load("whole.toml", &ours)), [""; 0]);
+    let whole = whole.replace("cluster-lost = \"alone\"", "cluster-lost = \"no-answer\"");
 
     let sample: toml::Table = whole.parse().unwrap();
     let defaults: toml::Table = include_str!("defaults.toml").parse().unwrap();
@@ -440,6 +447,10 @@ fn http_settings_are_checked_together() {
         ),
         (caller("token-file = \"token\"\ncertificate-name = \"b\""), "a caller shows one thing"),
         (caller(""), "a caller shows one thing"),
+        (
+            caller("token-file = \"token\"").replace("\"a\"", "\"root\""),
+            "this name stands for a user of this machine",
+        ),
         (caller("certificate-name = \"b.example.jp\""), "no certificate is asked for without authorities"),
         (format!("{tls}[[http.caller]]\ntoken-file = \"token\"\n"), "http.caller[0].name: it is missing"),
     ] {

@@ -39,6 +39,11 @@ pub fn not_ready(drive: &Arc<Drive>, audit: &Arc<Audit>) -> NotReady {
         if tables.time_guard.is_guarded() {
             missing.push("the clock jumped and is not trusted".to_owned());
         }
+        if let Some(cluster) = drive.pipeline().cluster().filter(|cluster| !cluster.answers()) {
+            let shown = cluster.shown();
+            let trouble = shown.trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
+            missing.push(format!("the shared engine ({}) is {}{trouble}", shown.engine, shown.standing));
+        }
         if let store::Health::Failed { why } = drive.store().health() {
             missing.push(format!("the journal cannot be written: {why}"));
         }
@@ -52,6 +57,7 @@ pub fn not_ready(drive: &Arc<Drive>, audit: &Arc<Audit>) -> NotReady {
 /// Whether what is judged can be made durable and sent.
 pub fn answers_leave(drive: &Drive, audit: &Audit) -> bool {
     !drive.is_draining()
+        && drive.pipeline().cluster().is_none_or(|cluster| cluster.answers())
         && drive.store().health() == store::Health::Writing
         && !(audit.stops_service() && audit.trouble().is_some())
 }

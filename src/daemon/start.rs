@@ -9,6 +9,7 @@ use crate::admin::refusal::Refuse;
 use crate::admin::socket;
 use crate::audit::{self, Audit};
 use crate::clock::{self, Moment};
+use crate::cluster::{self, Cluster};
 use crate::config;
 use crate::config::Settings;
 use crate::directory::Directory;
@@ -114,6 +115,9 @@ pub enum StartError {
     /// The system gives no thread, no randomness or no socket.
     #[error("the system refuses: {0}")]
     System(#[from] std::io::Error),
+    /// The engine that nodes share cannot be used as configured.
+    #[error("the shared engine of [state] cluster {0}")]
+    Cluster(#[from] cluster::Trouble),
     /// Our own counters contradict each other.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -202,7 +206,9 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     };
     let attributes_max = settings.radius.attributes_max;
     let judged_by = pipeline::Settings::new(settings.clients, attributes_max, &metrics, None)?;
-    let pipeline = Arc::new(Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)));
+    let cluster = join_cluster(settings.cluster, &tables, &metrics, &runtime)?;
+    let pipeline = Pipeline::new(judged_by, tables, Arc::clone(&metrics), first_request(now)).with(cluster);
+    let pipeline = Arc::new(pipeline);
     let drive = Drive::new(pipeline, edges, store, Arc::clone(&audit), exit, runtime.handle().clone());
 
     let letters = {
@@ -277,6 +283,20 @@ pub(super) fn admin_rules(admin: &config::Admin, profiles: &[Arc<Profile>]) -> R
 
 /// One directory as the judgement and as acts see it.
 type Edges = (Arc<dyn Directory>, Arc<dyn Registry>);
+
+/// The engine that nodes share, if there is one. Nobody is answered before it can be reached, but the start does not wait.
+fn join_cluster(
+    settings: Option<cluster::Settings>,
+    tables: &Tables,
+    metrics: &Arc<Metrics>,
+    runtime: &Runtime,
+) -> Result<Option<Arc<Cluster>>, StartError> {
+    let Some(settings) = settings else { return Ok(None) };
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| std::io::Error::other(error.to_string()))?;
+    let (durable, metrics) = (Arc::clone(&tables.durable), Arc::clone(metrics));
+    Ok(Some(Cluster::start(settings, durable, metrics, random, runtime.handle())?))
+}
 
 /// A directory that has been read and goes together with us.
 fn open_directory(

@@ -212,6 +212,7 @@ impl Play {
                     None => Ok(PasswordAnswer::Right),
                 })
             }
+            (Question::Settle(..) | Question::Note(..), _) => unreachable!("there is no other node"),
         };
         self.entries.clear();
         let step = self.pipeline.resume(case, answer, self.now, &mut self.entries);
@@ -306,6 +307,7 @@ fn clients() -> Option<Clients> {
             patience: Patience::default(),
             user_name: UserNameForm::StripRealm,
             in_flight_max: Client::IN_FLIGHT_MAX,
+            lost_answer_grace: std::time::Duration::ZERO,
         });
     }
     Clients::new(all).ok()

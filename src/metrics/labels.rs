@@ -110,6 +110,22 @@ labels! {
         Modify = "modify",
     }
 
+    /// How this node and the shared engine stand.
+    ClusterStanding {
+        /// The engine decides.
+        Together = "together",
+        /// The engine decides, but codes up to a moment may have been used without its knowing.
+        InDoubt = "together-in-doubt",
+        /// The engine is lost and this node goes on by itself.
+        Alone = "alone",
+        /// The engine cannot be reached.
+        Unreachable = "unreachable",
+        /// This node is writing back what it knows.
+        CatchingUp = "catching-up",
+        /// The node that may go on alone is not connected.
+        Fenced = "fenced",
+    }
+
     /// How an attempt ended.
     Attempt {
         /// As wanted.
@@ -243,6 +259,7 @@ mod tests {
         closed::<TokenState>();
         closed::<Table>();
         closed::<DirectoryOperation>();
+        closed::<ClusterStanding>();
         closed::<Attempt>();
         closed::<MailResult>();
         closed::<HttpOutcome>();

@@ -13,7 +13,8 @@ mod tests;
 
 pub use client::ClientMetrics;
 pub use labels::{
-    Attempt, DirectoryOperation, Each, HttpOutcome, Label, Loss, MailResult, SecretUsed, Table, TokenState,
+    Attempt, ClusterStanding, DirectoryOperation, Each, HttpOutcome, Label, Loss, MailResult, SecretUsed,
+    Table, TokenState,
 };
 pub use prometheus::{Error, Gauge, Histogram, IntCounter, IntGauge};
 
@@ -44,6 +45,8 @@ pub struct Metrics {
     /// The totals of the losses at the last look.
     lost_before: Box<[AtomicU64]>,
     directory_up: IntGaugeVec,
+    cluster_up: IntGaugeVec,
+    cluster_standing: Each<ClusterStanding, IntGauge>,
     /// Guards the callbacks; held while they run, so that two scrapes do not mix.
     scrape: Mutex<Vec<Callback>>,
 
@@ -79,6 +82,10 @@ pub struct Metrics {
     pub directory_sync_age: Gauge,
     /// How long the journal's writes took to become durable.
     pub journal_sync: Histogram,
+    /// How long one batch took in the shared engine.
+    pub cluster_duration: Histogram,
+    /// How many requests one batch carried.
+    pub cluster_batch: Histogram,
     /// Attempts to load the configuration anew.
     pub config_reloads: Each<Attempt, IntCounter>,
     /// HTTP requests to the API by what became of them.
@@ -107,6 +114,13 @@ const DIRECTORY_SECONDS: &[f64] =
 /// Seconds. One fdatasync: from a disk with a safe cache to one that is failing.
 const SYNC_SECONDS: &[f64] =
     &[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+
+/// Seconds. One round trip to a shared engine: from a local Redis to one that is about to be given up.
+const CLUSTER_SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// Requests in one batch, up to the most there can be.
+const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Seconds, in halves and wholes of the usual 30 and 60 second steps.
 const CLOCK_OFFSET_SECONDS: &[f64] =
@@ -162,6 +176,11 @@ impl Metrics {
             &["cause"],
         )?;
         let tokens = new.gauges("tokens", "Tokens by state.", "state")?;
+        let cluster_standing = new.gauges(
+            "cluster_standing",
+            "How this node and the shared engine stand; 1 for what holds.",
+            "standing",
+        )?;
         let state_entries = new.gauges("state_entries", "Entries of each bounded table.", "table")?;
         let directory_duration = new.histograms(
             "directory_duration_seconds",
@@ -194,6 +213,8 @@ impl Metrics {
             lost: Each::of(&dropped)?,
             lost_before: Loss::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             directory_up: new.gauges("directory_up", "Whether the server answers.", "server")?,
+            cluster_up: new.gauges("cluster_up", "Whether the shared engine decides.", "engine")?,
+            cluster_standing: Each::of(&cluster_standing)?,
             scrape: Mutex::default(),
             duplicates: new.counter("duplicates_total", "Retransmissions that were recognised.")?,
             replays: new.counter("code_replays_total", "Codes that were right and had been used.")?,
@@ -226,6 +247,12 @@ impl Metrics {
                 "How long the journal's writes took to become durable.",
                 SYNC_SECONDS,
             )?,
+            cluster_duration: new.histogram(
+                "cluster_duration_seconds",
+                "How long one batch took in the shared engine.",
+                CLUSTER_SECONDS,
+            )?,
+            cluster_batch: new.histogram("cluster_batch_size", "Requests in one batch.", BATCH_SIZES)?,
             config_reloads: Each::of(&config_reloads)?,
             http_requests: Each::of(&http_requests)?,
             http_tls_handshakes: Each::of(&handshakes)?,
@@ -290,6 +317,22 @@ impl Metrics {
     /// None in practice: the number of labels is fixed.
     pub fn directory_up(&self, server: &str) -> Result<IntGauge, Error> {
         self.directory_up.get_metric_with_label_values(&[server])
+    }
+
+    /// 1 or 0 for the configured shared engine.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: the number of labels is fixed.
+    pub fn cluster_up(&self, engine: &str) -> Result<IntGauge, Error> {
+        self.cluster_up.get_metric_with_label_values(&[engine])
+    }
+
+    /// How this node and the shared engine stand now: one of the texts of [`ClusterStanding`].
+    pub fn show_cluster(&self, standing: &str) {
+        for label in ClusterStanding::ALL {
+            self.cluster_standing.at(*label).set(i64::from(label.text() == standing));
+        }
     }
 
     /// Takes a directory server that is no longer configured out of the text.

@@ -1,5 +1,6 @@
 //! One request on its way: what is known of it so far, and what it holds until it ends.
 
+use super::shared::Joint;
 use super::{Served, Tables, evidence, tokens_of};
 use crate::authenticate::Matched;
 use crate::clock::{Moment, Mono};
@@ -58,8 +59,10 @@ pub struct Case {
     pub(super) guessed_code: bool,
     /// What a token was before its code was settled, and the version since: for taking it back.
     pub(super) settled: Option<(TokenMark, u32)>,
+    /// What goes on with other nodes about it; absent where there are none.
+    pub(super) joint: Option<Box<Joint>>,
     from: ReturnAddress,
-    to: ReplyTo,
+    pub(super) to: ReplyTo,
     marks: Marks,
     /// Until the request ends, and its reply takes this over.
     held: Option<Held>,
@@ -140,6 +143,7 @@ impl Case {
             locks: false,
             guessed_code: false,
             settled: None,
+            joint: None,
             from: arrival.from,
             to,
             marks: Marks::new(),
@@ -160,6 +164,22 @@ impl Case {
     pub(super) fn mark(&mut self, mark: Mark) {
         // There is room for every mark that one request can make; see `Marks`.
         let _ = self.marks.try_push(mark);
+    }
+
+    /// The source that this request has pinned, if it was the first signed one.
+    pub(super) fn pinned(&self) -> Option<std::net::IpAddr> {
+        self.marks.iter().find_map(|mark| if let Mark::Pin(source) = mark { Some(*source) } else { None })
+    }
+
+    /// The same for a slot that may have a mark already, which it replaces.
+    pub(super) fn mark_anew(&mut self, mark: Mark) {
+        let same = |held: &Mark| match (held, &mark) {
+            (Mark::User(held), Mark::User(mark)) => held.user == mark.user,
+            (Mark::Token(held), Mark::Token(mark)) => held.token == mark.token,
+            _ => false,
+        };
+        self.marks.retain(|held| !same(held));
+        self.mark(mark);
     }
 
     /// The end user's address as the gateway gives it: whose failures are throttled.
@@ -187,10 +207,16 @@ impl Case {
     /// # Errors
     /// The answer cannot be written. Dropping the case then gives everything back.
     pub(super) fn answer(&mut self, ending: Ending, entries: &mut Entries) -> Result<Outgoing, Reason> {
+        let octets = self.encode(&ending.say)?;
+        self.end(ending.reason, Some(octets), entries)
+    }
+
+    /// The octets of an answer.
+    pub(super) fn encode(&self, say: &Say) -> Result<PacketOctets, Reason> {
         let secret = self.client.secrets.secret(self.to.which_secret());
         let secret = secret.ok_or(Reason::MessageAuthenticatorBad)?;
         let texts = &self.client.profile.texts;
-        let content = match &ending.say {
+        let content = match say {
             Say::Accept => ReplyContent::ACCEPT,
             Say::Reject => ReplyContent::Reject { message: texts.reject.as_ref().map(ReplyText::as_str) },
             Say::Challenge(state) => ReplyContent::Challenge {
@@ -199,8 +225,7 @@ impl Case {
                 session_timeout: Some(self.client.profile.challenge_lifetime.duration()),
             },
         };
-        let octets = radius::encode(&self.to, secret, &content)?;
-        self.end(ending.reason, Some(octets), entries)
+        radius::encode(&self.to, secret, &content)
     }
 
     /// Ends the case without an answer: nothing is used up, and the evidence says why.
@@ -209,7 +234,8 @@ impl Case {
         self.end(reason, None, entries)
     }
 
-    fn end(
+    /// Ends the case with these octets, or without an answer.
+    pub(super) fn end(
         &mut self,
         reason: Reason,
         octets: Option<PacketOctets>,

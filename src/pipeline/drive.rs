@@ -12,6 +12,7 @@
 use super::{Answer, Case, Outgoing, Pipeline, Question, Step, evidence};
 use crate::audit::Audit;
 use crate::clock::{self, Moment, Mono};
+use crate::cluster::Lost;
 use crate::directory::Directory;
 use crate::directory::registry::{self, NotChanged, Registry};
 use crate::listen::{Arrival, Hold, Outbound, Refused};
@@ -19,6 +20,7 @@ use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
 use crate::state::Marks;
 use crate::store::{Batch, Durability, Entries, Staged, Store};
+use crate::tokens::User;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
@@ -49,10 +51,21 @@ pub enum Leaving {
     Told(oneshot::Sender<()>),
 }
 
-/// The journal cannot be written: what was asked is not done for good.
+/// What was asked is not done for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the journal cannot be written, so this may not last; see the journal's state in `sekisho status`")]
-pub struct NotDurable;
+pub enum NotDurable {
+    /// The journal cannot be written.
+    #[error(
+        "the journal cannot be written, so this may not last; see the journal's state in `sekisho status`"
+    )]
+    Journal,
+    /// The engine that nodes share does not have it.
+    #[error("{0}, so the other nodes do not know of this; try again when it can")]
+    Cluster(#[from] Lost),
+    /// Another node has changed the same at this moment.
+    #[error("another node changed the same at this moment; look, and try again")]
+    Changed,
+}
 
 /// What one worker has decided and not handed over yet: it lasts for one batch of datagrams.
 pub struct Desk {
@@ -138,6 +151,7 @@ impl Drive {
     pub fn keep_house(&self, now: Moment) {
         self.pipeline.trusts_clock(now);
         self.pipeline.tables().passing.sweep(now);
+        self.pipeline.sweep_logins(now.mono);
         self.pipeline.tables().bindings.proofs().sweep(now.mono);
         // What did not fit into memory while the audit file could not be written is still in the journal.
         if let Some((after, upto)) = self.audit.left()
@@ -207,6 +221,14 @@ impl Drive {
             Question::Password(user, password) => {
                 Answer::Password(self.directory.check_password(&user, password, deadline).await)
             }
+            Question::Settle(term, wanted) => Answer::Settled(match self.pipeline.cluster() {
+                Some(cluster) => cluster.settle(term, wanted, deadline).await,
+                None => Err(Lost::Unreachable),
+            }),
+            Question::Note(key, then) => Answer::Note(match self.pipeline.cluster() {
+                Some(cluster) => cluster.note(key, then, deadline).await,
+                None => Err(Lost::Unreachable),
+            }),
             Question::Confirm(user, serial) => {
                 let now = clock::now().wall;
                 let confirmed = registry::confirm(&*self.registry, &user, &serial, now, deadline).await;
@@ -260,14 +282,26 @@ impl Drive {
         }
     }
 
-    /// Makes what an operator did durable, with its evidence.
+    /// Makes what an operator did durable and known to all nodes, with its evidence. What it is about has to be
+    /// [refreshed](Drive::refresh) before it is changed.
     ///
     /// # Errors
-    /// If the journal cannot be written.
+    /// If the journal cannot be written, or the engine that nodes share does not have it.
     pub async fn record(&self, marks: Marks, evidence: Box<[u8]>) -> Result<(), NotDurable> {
+        self.pipeline.share(&marks).await?;
         let (told, done) = oneshot::channel();
-        self.store.stage(Staged::one(&marks, &evidence, Leaving::Told(told))).map_err(|_| NotDurable)?;
-        done.await.map_err(|_| NotDurable)
+        self.store
+            .stage(Staged::one(&marks, &evidence, Leaving::Told(told)))
+            .map_err(|_| NotDurable::Journal)?;
+        done.await.map_err(|_| NotDurable::Journal)
+    }
+
+    /// Learns what other nodes know of a user and the user's tokens: before an operator looks, or changes something.
+    ///
+    /// # Errors
+    /// If nobody can say, and so nothing should be changed.
+    pub async fn refresh(&self, user: &User) -> Result<(), Lost> {
+        self.pipeline.refresh(user).await
     }
 
     fn dropped(&self, counters: &ClientMetrics, reason: Reason) {

@@ -18,10 +18,13 @@
 
 mod budget;
 mod case;
+mod conclusion;
 pub mod drive;
 pub mod evidence;
 mod notices;
+mod operators;
 mod settings;
+mod shared;
 
 use budget::Hints;
 pub use case::{Case, Outgoing};
@@ -32,6 +35,7 @@ use crate::authenticate::{
     Contracted, Counts, Decision, Facts, Matched, Refusal, Stage, decide, refuse_stranger,
 };
 use crate::clock::Moment;
+use crate::cluster::{self, Cluster, Lost, NoteKey, Settled, Term, Then};
 use crate::directory::registry::{Confirmed, NotChanged};
 use crate::directory::{Found, PasswordAnswer, Unavailable};
 use crate::identity::{RequestId, TokenSerial, UserName};
@@ -49,13 +53,14 @@ use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::contracts;
 use crate::state::{
-    Admission, Bindings, Challenge, Claimed, Counted, Durable, Guess, Known, Look, Mark, Passing, Seen,
-    TimeGuard, TokenMark, Use, admission, duplicates, renewal,
+    Admission, Bindings, Challenge, Claimed, Counted, Durable, Guess, Known, Logins, Look, Mark, Passing,
+    Seen, TimeGuard, Use, admission, duplicates, renewal,
 };
 use crate::store::Entries;
 use crate::tokens::{Standing, TOKENS_MAX, Token, Tokens, User};
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
+use conclusion::Conclusion;
 use notices::Notices;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -70,6 +75,10 @@ pub struct Pipeline {
     names: ahash::RandomState,
     hints: Hints,
     notices: Notices,
+    /// Accepted logins whose answer may be asked for again.
+    logins: Logins,
+    /// The engine that several nodes share, if there are several.
+    cluster: Option<Arc<Cluster>>,
     /// Whether answers can leave (journal, audit, not stopping): as of the housekeeper's last look.
     ready: AtomicBool,
     /// Whether a server of the directory answers: as of the housekeeper's last look.
@@ -106,7 +115,7 @@ pub enum Step {
     Resend(ReturnAddress, PacketOctets),
     /// Judged: make the entry durable that was added, then let this go.
     Done(Outgoing),
-    /// The directory has to be asked first.
+    /// The directory, or the engine that nodes share, has to be asked first.
     Ask(Box<Case>, Question),
 }
 
@@ -114,28 +123,38 @@ pub enum Step {
 enum Next {
     /// Answer it.
     Answer(Ending),
+    /// Answer it with these octets, on which several nodes have agreed.
+    Agreed(Reason, PacketOctets),
     /// We cannot judge it: nobody gets an answer, nothing is used up, and the evidence says why.
     GiveUp(Reason),
-    /// Ask the directory first.
+    /// Ask first.
     Ask(Question),
 }
 
-/// What the directory is asked.
+/// What the directory is asked, or the engine that nodes share.
 pub enum Question {
     /// Who has this name?
     Find(Box<UserName>),
     /// Is this the user's password? Never empty.
     Password(Arc<User>, Secret),
+    /// The shared engine: may this happen?
+    Settle(Term, Box<cluster::Step>),
+    /// The shared engine: what does this note say?
+    Note(NoteKey, Then),
     /// Take the user's token, whose first correct code this was, into service (S-15).
     Confirm(Arc<User>, TokenSerial),
 }
 
-/// What the directory said.
+/// What they said.
 pub enum Answer {
     /// To [`Question::Find`].
     Found(Result<Found, Unavailable>),
     /// To [`Question::Password`].
     Password(Result<PasswordAnswer, Unavailable>),
+    /// To [`Question::Settle`].
+    Settled(Result<Settled, Lost>),
+    /// To [`Question::Note`].
+    Note(Result<Option<Secret>, Lost>),
     /// To [`Question::Confirm`].
     Confirmed(Result<Confirmed, NotChanged>),
 }
@@ -151,9 +170,17 @@ impl Pipeline {
             names: ahash::RandomState::new(),
             hints: Hints::default(),
             notices: Notices::default(),
+            logins: Logins::default(),
+            cluster: None,
             ready: AtomicBool::new(true),
             directory_answers: AtomicBool::new(true),
         }
+    }
+
+    /// The same together with other nodes.
+    #[must_use]
+    pub fn with(self, cluster: Option<Arc<Cluster>>) -> Pipeline {
+        Pipeline { cluster, ..self }
     }
 
     /// Replaces what configuration decides; requests in flight end under the settings they began with.
@@ -199,7 +226,7 @@ impl Pipeline {
             .unwrap_or_else(|reason| self.dropped(&served.counters, reason, arrival.at))
     }
 
-    /// The directory has answered, or could not.
+    /// Whoever was asked has answered, or could not.
     pub fn resume(&self, mut case: Box<Case>, answer: Answer, now: Moment, entries: &mut Entries) -> Step {
         let next = match answer {
             Answer::Found(Ok(found)) => {
@@ -211,10 +238,12 @@ impl Pipeline {
                 self.judge(&mut case, known)
             }
             Answer::Password(Ok(answer)) => self.settle(&mut case, answer, now),
-            Answer::Confirmed(Ok(Confirmed::Yes)) => self.settle_right(&mut case, now),
+            Answer::Settled(answer) => self.agreed(&mut case, answer),
+            Answer::Note(answer) => self.noted(&mut case, answer),
+            Answer::Confirmed(Ok(Confirmed::Yes)) => self.conclude(&mut case, Conclusion::Right(now)),
             // It was ended or suspended in this moment: the code was right, and it is used up.
             Answer::Confirmed(Ok(Confirmed::NotAwaited)) => {
-                self.refuse_claimed(&mut case, &Refusal::free(Reason::NoToken))
+                self.conclude(&mut case, Conclusion::Burned(Refusal::free(Reason::NoToken)))
             }
             Answer::Confirmed(Err(NotChanged::Unavailable(Unavailable::TooLate))) => {
                 Next::GiveUp(Reason::DirectoryTooLate)
@@ -281,6 +310,7 @@ impl Pipeline {
         }
         let held = Held::new(id, key, place, &self.tables);
         let mut case = Case::new(held, client, served, to, arrival);
+        self.join(&mut case)?;
         if let Signature::Verified(_) = request.signature {
             case.signed = true;
             if pinnable && self.tables.durable.pins.pin(source) {
@@ -292,7 +322,7 @@ impl Pipeline {
             Err(reason) if reason.verdict() == Verdict::Drop => return Err(reason),
             Err(reason) => {
                 case.user_name = request.user_name();
-                self.reject(&mut case, &Refusal::free(reason))
+                self.conclude(&mut case, Conclusion::Refused(Refusal::free(reason)))
             }
         };
         match self.go_on(&mut case, next, entries) {
@@ -314,7 +344,7 @@ impl Pipeline {
         let name = case.user_name.insert(user_name);
         case.field = Some(credential.password);
         let Some((operation, requirement)) = case.client.profile.operation(&request.packet) else {
-            return Ok(self.reject(case, &Refusal::free(Reason::OperationUnknown)));
+            return Ok(self.refuse(case, Reason::OperationUnknown));
         };
         case.operation = Some(operation.clone());
         case.requirement = requirement;
@@ -323,18 +353,28 @@ impl Pipeline {
             return Ok(Next::GiveUp(Reason::ClockGuarded));
         }
         let known = self.tables.bindings.look_up(name, case.at.mono);
+        case.user_hash = user;
         if let Some(state) = credential.state {
             let taken = self.tables.passing.challenges.take(state, case.served.slot, user, case.at.mono);
             let Some((state, challenge)) = taken else {
-                return Ok(self.reject(case, &Refusal::free(Reason::ChallengeUnknown)));
+                return Ok(self.opened_elsewhere(case, state));
             };
             case.first_step = Some((state, challenge.password));
         }
-        case.user_hash = user;
+        Ok(self.admit(case, known))
+    }
+
+    /// May this source ask at all?
+    fn admit(&self, case: &mut Case, known: Known) -> Next {
         if self.is_throttled(case) {
-            return Ok(self.reject(case, &Refusal::free(Reason::Throttled)));
+            return self.refuse(case, Reason::Throttled);
         }
-        Ok(self.judge(case, known))
+        self.judge(case, known)
+    }
+
+    /// Refuses the user for what costs nothing.
+    fn refuse(&self, case: &mut Case, reason: Reason) -> Next {
+        self.conclude(case, Conclusion::Refused(Refusal::free(reason)))
     }
 
     /// Who is meant is known: decide, and claim the codes that were right.
@@ -353,7 +393,7 @@ impl Pipeline {
         };
         let user = Arc::clone(user);
         if !case.signed && self.is_throttled(case) {
-            return self.reject(case, &Refusal::free(Reason::Throttled));
+            return self.refuse(case, Reason::Throttled);
         }
         let Some(field) = case.field.take() else {
             return Next::GiveUp(Reason::CredentialMissingUnsigned);
@@ -383,19 +423,19 @@ impl Pipeline {
         };
         let decision = decide(&facts);
         match decision {
-            Decision::Accept(reason) => self.accept(case, reason),
+            Decision::Accept(reason) => self.conclude(case, Conclusion::Accepted(reason)),
             Decision::Reject(refusal) => {
-                case.field = Some(field);
-                self.reject(case, &refusal)
+                (case.field, case.first_step) = (Some(field), first_step);
+                self.conclude(case, Conclusion::Refused(refusal))
             }
             Decision::Challenge(refusal) => {
                 case.field = Some(field);
-                self.challenge(case, refusal)
+                self.conclude(case, Conclusion::Challenged(refusal))
             }
             Decision::PasswordInstead(octets) => {
                 let password = match case.client.encoding.read(octets) {
                     Ok(password) => password,
-                    Err(unreadable) => return self.reject(case, &Refusal::free(unreadable.into())),
+                    Err(unreadable) => return self.refuse(case, unreadable.into()),
                 };
                 case.instead = true;
                 case.field = Some(field);
@@ -405,13 +445,16 @@ impl Pipeline {
                 let password = match password.map(|octets| case.client.encoding.read(octets)) {
                     None => None,
                     Some(Ok(password)) => Some(password),
-                    Some(Err(unreadable)) => return self.reject(case, &Refusal::free(unreadable.into())),
+                    Some(Err(unreadable)) => return self.refuse(case, unreadable.into()),
                 };
-                if !self.claim(case, &user, &codes) {
-                    return self.reject(case, &Refusal::free(Reason::CodeUsed));
+                if case.is_in_doubt(&user, &codes) {
+                    return Next::GiveUp(Reason::ClusterCatchingUp);
                 }
-                case.field = Some(field);
-                case.first_step = first_step;
+                let claimed = self.claim(case, &user, &codes);
+                (case.field, case.first_step) = (Some(field), first_step);
+                if !claimed {
+                    return self.refuse(case, Reason::CodeUsed);
+                }
                 match password {
                     None => self.proven(case, case.at),
                     Some(password) => self.ask_password(case, user, password),
@@ -452,7 +495,7 @@ impl Pipeline {
             _ => Counts::Nothing,
         };
         case.guessed_code = !case.claims.is_empty();
-        self.refuse_claimed(case, &Refusal { counts, ..Refusal::free(reason) })
+        self.conclude(case, Conclusion::Burned(Refusal { counts, ..Refusal::free(reason) }))
     }
 
     /// Everything that was asked for is right. The first code of a token is written to the directory before anything
@@ -464,7 +507,7 @@ impl Pipeline {
                 case.confirmed = true;
                 Next::Ask(Question::Confirm(user, serial))
             }
-            _ => self.settle_right(case, now),
+            _ => self.conclude(case, Conclusion::Right(now)),
         }
     }
 
@@ -478,71 +521,6 @@ impl Pipeline {
             contracts::Known::Enabled => Some(Contracted::Asked),
             contracts::Known::NotEnabled => Some(Contracted::NotAsked),
             contracts::Known::Unknown => None,
-        }
-    }
-
-    /// A right code that led to a refusal is used up all the same: nobody gets a second guess with it.
-    fn refuse_claimed(&self, case: &mut Case, refusal: &Refusal) -> Next {
-        let claims = std::mem::take(&mut case.claims);
-        let (tokens, id) = (&self.tables.durable.tokens, case.id);
-        self.settle_claims(case, &claims, |used| tokens.burn(used, id));
-        self.reject(case, refusal)
-    }
-
-    /// Settles each claim one way; how many were still to be had.
-    fn settle_claims(
-        &self,
-        case: &mut Case,
-        claims: &[Use],
-        settle: impl Fn(&Use) -> Option<TokenMark>,
-    ) -> usize {
-        let before = match claims {
-            [only] => Some(self.tables.durable.tokens.as_it_is(only.token)),
-            _ => None,
-        };
-        let mut taken = 0_usize;
-        for mark in claims.iter().filter_map(settle) {
-            case.settled = before.map(|before| (before, mark.version));
-            case.mark(Mark::Token(mark));
-            taken += 1;
-        }
-        taken
-    }
-
-    /// Nothing is left to ask: take the steps for good, or find that somebody was faster. A user who was locked while
-    /// the directory was asked is locked for this request too, and the code is used up.
-    fn settle_right(&self, case: &mut Case, now: Moment) -> Next {
-        let users = &self.tables.durable.users;
-        let locked = |user: &Arc<User>| users.lockout(user.id, now.wall).is_locked(now.wall);
-        if case.user.as_ref().is_some_and(locked) {
-            return self.refuse_claimed(case, &Refusal::free(Reason::Locked));
-        }
-        let claims = std::mem::take(&mut case.claims);
-        let asked_for_code = !claims.is_empty();
-        let (tokens, id) = (&self.tables.durable.tokens, case.id);
-        let taken = self.settle_claims(case, &claims, |used| tokens.accept(used, id));
-        if taken > 0 {
-            self.forgive_others(case, &claims);
-        }
-        if asked_for_code && taken == 0 {
-            return self.reject(case, &Refusal::free(Reason::CodeUsed));
-        }
-        let reason = match (asked_for_code, case.instead) {
-            (true, _) => Reason::CodeAccepted,
-            (false, true) => Reason::PasswordInstead,
-            (false, false) => Reason::CodeNotAsked,
-        };
-        self.accept(case, reason)
-    }
-
-    /// A wrong code counts against every token it could have been; a right one clears what that has left on the others.
-    fn forgive_others(&self, case: &mut Case, claims: &[Use]) {
-        let Some(user) = case.user.clone() else { return };
-        for token in tokens_of(&user).iter().filter(|token| claims.iter().all(|used| used.token != token.id))
-        {
-            if let Some(mark) = self.tables.durable.tokens.forgive(token.id, token.imprint, renewal(token)) {
-                case.mark(Mark::Token(mark));
-            }
         }
     }
 
@@ -573,6 +551,13 @@ impl Pipeline {
             case.mark(Mark::User(mark));
         }
         case.mark(Mark::Clock(case.at.wall));
+        self.keep_login(case, reason);
+        self.observe_code(case);
+        Next::Answer(Ending { reason, say: Say::Accept })
+    }
+
+    /// In which step an accepted code was found, and what that says of the token's clock.
+    fn observe_code(&self, case: &Case) {
         if let Some((token, matched)) = case.matched() {
             self.metrics.code_step_offset.observe(f64::from(matched.offset));
             if let Moving::Time { period } = token.parameters.moving {
@@ -580,11 +565,13 @@ impl Pipeline {
                 self.metrics.token_clock_offset.observe(seconds as f64);
             }
         }
-        Next::Answer(Ending { reason, say: Say::Accept })
     }
 
     /// Refuses the user: what counts is counted, and the reply waits for its time like every other reject.
     fn reject(&self, case: &mut Case, refusal: &Refusal) -> Next {
+        if refusal.reason == Reason::CodeUsed && self.take_login(case) {
+            return Next::Answer(Ending { reason: Reason::AnswerRepeated, say: Say::Accept });
+        }
         self.hold_against(case, refusal);
         Next::Answer(Ending { reason: refusal.reason, say: Say::Reject })
     }
@@ -615,8 +602,11 @@ impl Pipeline {
         let decision =
             refuse_stranger(&case.client.profile, case.requirement, stage(case.first_step.as_ref()), reason);
         match decision {
-            Decision::Challenge(refusal) => self.challenge(case, refusal),
-            _ => self.reject(case, &Refusal { counts: Counts::Failure, ..Refusal::free(reason) }),
+            Decision::Challenge(refusal) => self.conclude(case, Conclusion::Challenged(refusal)),
+            _ => {
+                let refusal = Refusal { counts: Counts::Failure, ..Refusal::free(reason) };
+                self.conclude(case, Conclusion::Refused(refusal))
+            }
         }
     }
 
@@ -694,6 +684,7 @@ impl Pipeline {
     fn go_on(&self, case: &mut Case, next: Next, entries: &mut Entries) -> Result<Step, Question> {
         let ended = match next {
             Next::Answer(ending) => case.answer(ending, entries),
+            Next::Agreed(reason, octets) => case.end(reason, Some(octets), entries),
             Next::GiveUp(reason) => case.give_up(reason, entries),
             Next::Ask(question) => return Err(question),
         };

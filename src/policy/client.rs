@@ -35,6 +35,9 @@ pub struct Client {
     pub user_name: UserNameForm,
     /// How many of its requests may be in flight, so that one client does not take every place.
     pub in_flight_max: u32,
+    /// For how long an accepted login that is asked for again in a new packet gets its answer again, once; zero for
+    /// never.
+    pub lost_answer_grace: Duration,
 }
 
 impl Client {
@@ -267,6 +270,7 @@ mod tests {
             patience: Patience::default(),
             user_name: UserNameForm::AsSent,
             in_flight_max: Client::IN_FLIGHT_MAX,
+            lost_answer_grace: Duration::ZERO,
         }
     }
 

@@ -77,6 +77,11 @@ impl Duplicates {
         }
     }
 
+    /// How long replies are kept.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
     /// Enters a request, or says what became of the one it repeats. A new request under an old key replaces the old
     /// one, whose reply is then no longer sent.
     pub fn enter(&self, key: Key, authenticator: &[u8; 16], octets: &[u8], by: RequestId, now: Mono) -> Seen {

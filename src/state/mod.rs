@@ -14,6 +14,7 @@ pub mod contracts;
 pub mod admission;
 pub mod challenges;
 pub mod duplicates;
+pub mod logins;
 pub mod proofs;
 pub mod sources;
 pub mod time_guard;
@@ -23,6 +24,7 @@ pub use bindings::{Bindings, Known, Scope};
 pub use challenges::{Challenge, Challenges};
 pub use contracts::Contracts;
 pub use duplicates::{Duplicates, Seen};
+pub use logins::Logins;
 pub use marks::{Mark, Marks, TokenMark, UserMark};
 pub use pins::Pins;
 pub use proofs::{Proof, Proofs};
@@ -97,6 +99,28 @@ impl Durable {
             // The store reports the highest time of all records itself.
             Mark::Clock(_) => {}
         }
+    }
+
+    /// Takes over what another node knows, and keeps what this one knows beside it. Gives what is known now, if that
+    /// is more than before.
+    pub fn learn(&self, mark: &Mark) -> Option<Mark> {
+        let (before, after) = match mark {
+            Mark::User(mark) => {
+                let before = self.users.as_it_is(mark.user);
+                (Mark::User(before), Mark::User(before.merged(mark)))
+            }
+            Mark::Token(mark) => {
+                let before = self.tokens.as_it_is(mark.token);
+                (Mark::Token(before), Mark::Token(before.merged(mark)))
+            }
+            Mark::Pin(source) => return self.pins.pin(*source).then_some(*mark),
+            Mark::Clock(_) => return None,
+        };
+        if before == after {
+            return None;
+        }
+        self.replay(&after);
+        Some(after)
     }
 
     /// Hands everything worth keeping to `sink`, shard by shard, while requests go on.

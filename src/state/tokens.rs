@@ -188,13 +188,78 @@ impl Tokens {
     fn take(&self, used: &Use, by: RequestId, change: impl FnOnce(&mut Slot)) -> Option<TokenMark> {
         let mut slot = self.slots.entry(used.token).or_default();
         slot.end_claim(by);
-        slot.rebind(used.imprint, used.renewal);
-        if slot.last.is_some_and(|last| used.step <= last) {
+        if !slot.take(used) {
             return None;
         }
-        slot.last = Some(used.step);
         change(&mut slot);
         Some(slot.mark(used.token))
+    }
+}
+
+/// The same changes on a mark instead of a slot: what would become of it, where others have to agree first.
+impl TokenMark {
+    /// A right code; `None` if its step was taken meanwhile.
+    pub fn accepted(&self, used: &Use) -> Option<TokenMark> {
+        self.changed(|slot| {
+            let taken = slot.take(used);
+            if taken {
+                slot.drift = used.drift;
+                slot.failures = 0;
+            }
+            taken
+        })
+    }
+
+    /// A right code with a wrong password; `None` if its step was taken meanwhile.
+    pub fn burned(&self, used: &Use) -> Option<TokenMark> {
+        self.changed(|slot| {
+            let taken = slot.take(used);
+            slot.failures = slot.failures.saturating_add(u16::from(taken));
+            taken
+        })
+    }
+
+    /// A wrong code.
+    pub fn failed(&self, imprint: u32, renewal: Renewal) -> Option<TokenMark> {
+        self.changed(|slot| {
+            slot.rebind(imprint, renewal);
+            slot.failures = slot.failures.saturating_add(1);
+            true
+        })
+    }
+
+    /// A right code of another token of the user; `None` if there is nothing to forgive.
+    pub fn forgiven(&self, imprint: u32, renewal: Renewal) -> Option<TokenMark> {
+        self.changed(|slot| {
+            let failed = (1..FAILURES_DISABLE).contains(&slot.past(imprint, renewal).failures);
+            slot.rebind(imprint, renewal);
+            slot.failures = 0;
+            failed
+        })
+    }
+
+    /// What two nodes know of one token, put together: of steps the higher, of the rest what is newer. Where neither
+    /// follows from the other (an engine forgot something in between), the failures are the higher ones and the
+    /// version is new.
+    #[must_use]
+    pub fn merged(&self, other: &TokenMark) -> TokenMark {
+        let (newer, older) = if other.version >= self.version { (other, self) } else { (self, other) };
+        if older.imprint != newer.imprint && older.version < newer.version {
+            return *newer;
+        }
+        let mut merged = TokenMark { last: newer.last.max(older.last), ..*newer };
+        if older.version == newer.version {
+            merged.failures = newer.failures.max(older.failures);
+        }
+        if merged != *newer || (older.version == newer.version && merged != *older) {
+            merged.version = newer.version.saturating_add(1);
+        }
+        merged
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut Slot) -> bool) -> Option<TokenMark> {
+        let mut slot = Slot::of(self);
+        change(&mut slot).then(|| slot.mark(self.token))
     }
 }
 
@@ -232,6 +297,16 @@ impl Slot {
         self.imprint = imprint;
     }
 
+    /// Takes the step for good; `false` if it, or a later one, was taken already.
+    fn take(&mut self, used: &Use) -> bool {
+        self.rebind(used.imprint, used.renewal);
+        let fresh = self.last.is_none_or(|last| used.step > last);
+        if fresh {
+            self.last = Some(used.step);
+        }
+        fresh
+    }
+
     fn end_claim(&mut self, by: RequestId) {
         self.claim = self.claim.filter(|claim| claim.by != by);
     }
@@ -257,6 +332,36 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_two_nodes_know_keeps_the_higher_step() {
+        let base =
+            TokenMark { token: TOKEN, version: 5, last: Some(Step(10)), drift: 0, failures: 1, imprint: 1 };
+        let newer = TokenMark { version: 6, last: Some(Step(12)), failures: 0, ..base };
+        assert_eq!(base.merged(&newer), newer);
+        assert_eq!(newer.merged(&base), newer);
+        let fork = TokenMark { last: Some(Step(11)), failures: 3, ..base };
+        let merged = base.merged(&fork);
+        assert_eq!((merged.version, merged.last, merged.failures), (6, Some(Step(11)), 3));
+        let behind = TokenMark { version: 9, last: Some(Step(3)), ..base };
+        assert_eq!((behind.merged(&newer).last, behind.merged(&newer).version), (Some(Step(12)), 10));
+        assert_eq!(newer.merged(&behind), behind.merged(&newer));
+    }
+
+    #[test]
+    fn a_mark_changes_as_its_slot_does() {
+        let tokens = Tokens::default();
+        let before = tokens.as_it_is(TOKEN);
+        assert_eq!(before.accepted(&code(10)), tokens.accept(&code(10), FIRST));
+        let before = tokens.as_it_is(TOKEN);
+        assert_eq!(before.accepted(&code(10)), None);
+        assert_eq!(before.burned(&code(11)), tokens.burn(&code(11), FIRST));
+        let before = tokens.as_it_is(TOKEN);
+        assert_eq!(before.failed(1, Renewal::KeepsStep), Some(tokens.fail(TOKEN, 1, Renewal::KeepsStep)));
+        let before = tokens.as_it_is(TOKEN);
+        assert_eq!(before.forgiven(1, Renewal::KeepsStep), tokens.forgive(TOKEN, 1, Renewal::KeepsStep));
+        assert_eq!(tokens.as_it_is(TOKEN).forgiven(1, Renewal::KeepsStep), None);
+    }
 
     const TOKEN: EntryId = EntryId::new([7; 16]);
     const FIRST: RequestId = RequestId(1);

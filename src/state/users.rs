@@ -62,16 +62,30 @@ impl Users {
     pub fn fail(&self, user: EntryId, guess: Guess, rules: Rules, credential: &[u8], now: Moment) -> Counted {
         let fingerprint = self.fingerprints.hash_one((user, credential));
         let mut slot = self.slots.entry(user).or_default();
-        let repeated = slot
-            .wrong
-            .is_some_and(|(before, at)| before == fingerprint && now.mono.since(at) < REPEAT_COUNTS_ONCE);
-        if repeated {
+        if slot.repeats(fingerprint, now.mono) {
             return Counted::Already;
         }
         slot.wrong = Some((fingerprint, now.mono));
         let (lockout, failure) = slot.count_of(guess).fail(rules, now.wall);
         *slot.count_of(guess) = lockout;
         Counted::Now(slot.mark(user), failure)
+    }
+
+    /// Whether the same wrong credential was counted within the last minute.
+    pub fn is_repeated(&self, user: EntryId, credential: &[u8], now: Moment) -> bool {
+        let fingerprint = self.fingerprints.hash_one((user, credential));
+        self.slots.get(&user).is_some_and(|slot| slot.repeats(fingerprint, now.mono))
+    }
+
+    /// Remembers a wrong credential that was counted elsewhere, so that it counts once.
+    pub fn note_wrong(&self, user: EntryId, credential: &[u8], now: Moment) {
+        let fingerprint = self.fingerprints.hash_one((user, credential));
+        self.slots.entry(user).or_default().wrong = Some((fingerprint, now.mono));
+    }
+
+    /// Everything that is held against a user, as it is now.
+    pub fn as_it_is(&self, user: EntryId) -> UserMark {
+        self.slots.get(&user).map(|slot| slot.as_mark(user)).unwrap_or_else(|| Slot::default().as_mark(user))
     }
 
     /// A success: a proven code clears both counts, a proven password only its own. `None` if nothing was counted.
@@ -133,6 +147,10 @@ impl Users {
 }
 
 impl Slot {
+    fn of(mark: &UserMark) -> Slot {
+        Slot { version: mark.version, codes: mark.codes, passwords: mark.passwords, wrong: None }
+    }
+
     fn mark(&mut self, user: EntryId) -> UserMark {
         self.version = self.version.saturating_add(1);
         self.as_mark(user)
@@ -140,6 +158,10 @@ impl Slot {
 
     fn as_mark(&self, user: EntryId) -> UserMark {
         UserMark { user, version: self.version, codes: self.codes, passwords: self.passwords }
+    }
+
+    fn repeats(&self, fingerprint: u64, now: Mono) -> bool {
+        self.wrong.is_some_and(|(before, at)| before == fingerprint && now.since(at) < REPEAT_COUNTS_ONCE)
     }
 
     fn count_of(&mut self, guess: Guess) -> &mut Lockout {
@@ -155,9 +177,86 @@ impl Slot {
     }
 }
 
+/// The same changes on a mark instead of a slot: what would become of it, where others have to agree first.
+impl UserMark {
+    /// Whether nothing is accepted at `now`.
+    pub fn is_locked(&self, now: Wall) -> bool {
+        self.codes.is_locked(now) || self.passwords.is_locked(now)
+    }
+
+    /// One more failure, and what it did. A failure during a lock changes nothing.
+    #[must_use]
+    pub fn failed(&self, guess: Guess, rules: Rules, now: Wall) -> (UserMark, Failure) {
+        let mut slot = Slot::of(self);
+        let (lockout, failure) = slot.count_of(guess).fail(rules, now);
+        if lockout == *slot.count_of(guess) {
+            return (*self, failure);
+        }
+        *slot.count_of(guess) = lockout;
+        (slot.mark(self.user), failure)
+    }
+
+    /// A success: a proven code clears both counts, a proven password only its own. `None` if nothing was counted.
+    pub fn succeeded(&self, proven: Guess) -> Option<UserMark> {
+        let mut slot = Slot::of(self);
+        slot.passwords = Lockout::cleared();
+        if proven == Guess::Code {
+            slot.codes = Lockout::cleared();
+        }
+        ((slot.codes, slot.passwords) != (self.codes, self.passwords)).then(|| slot.mark(self.user))
+    }
+
+    /// What two nodes know of one user, put together: the newer. Where neither follows from the other (an engine
+    /// forgot something in between), what is worse for the user, under a new version.
+    #[must_use]
+    pub fn merged(&self, other: &UserMark) -> UserMark {
+        if other.version != self.version {
+            return if other.version > self.version { *other } else { *self };
+        }
+        if self == other {
+            return *self;
+        }
+        let (codes, passwords) = (self.codes.worse(other.codes), self.passwords.worse(other.passwords));
+        UserMark { codes, passwords, version: self.version.saturating_add(1), ..*self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_changes_as_its_slot_does() {
+        let users = Users::default();
+        let now = Moment { wall: WALL, mono: Mono::default() };
+        for credential in [b"1", b"2", b"3"] {
+            let (would, failure) = users.as_it_is(USER).failed(Guess::Code, RULES, WALL);
+            assert!(!users.is_repeated(USER, credential, now));
+            assert_eq!(users.fail(USER, Guess::Code, RULES, credential, now), Counted::Now(would, failure));
+            assert!(users.is_repeated(USER, credential, now));
+        }
+        let locked = users.as_it_is(USER);
+        assert!(locked.is_locked(WALL));
+        assert_eq!(locked.failed(Guess::Code, RULES, WALL).0, locked);
+        assert_eq!(locked.succeeded(Guess::Password), None);
+        assert_eq!(locked.succeeded(Guess::Code), users.succeed(USER, Guess::Code));
+    }
+
+    #[test]
+    fn of_two_histories_the_worse_counts() {
+        let one = UserMark {
+            user: USER,
+            version: 4,
+            codes: Lockout { failures: 2, ..Lockout::default() },
+            passwords: Lockout::default(),
+        };
+        let other = UserMark { codes: Lockout { failures: 1, ..Lockout::default() }, ..one };
+        let merged = one.merged(&other);
+        assert_eq!((merged.version, merged.codes.failures), (5, 2));
+        assert_eq!(other.merged(&one), merged);
+        let newer = UserMark { version: 6, ..other };
+        assert_eq!((one.merged(&newer), newer.merged(&one)), (newer, newer));
+    }
 
     const USER: EntryId = EntryId::new([3; 16]);
     const RULES: Rules = Rules { max_failures: 3, length: None };

@@ -132,7 +132,16 @@ impl Engine {
         }
     }
 
-    /// The engine has forgotten everything, and is there again.
+    /// The engine has forgotten everything, and goes on.
+    pub fn forget(&self) {
+        match self {
+            Engine::Redis { first, .. } => drop(first.command(&["FLUSHALL"])),
+            Engine::Postgres { first, .. } => first.lose_data(),
+            Engine::Nothing => {}
+        }
+    }
+
+    /// The engine has forgotten everything while it was down.
     pub fn lose_data(&mut self) {
         match self {
             Engine::Redis { first, .. } => {

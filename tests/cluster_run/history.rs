@@ -6,8 +6,10 @@
 //! - **once**: one packet with a code is accepted, over all nodes and times. The same packet again is no second login;
 //!   with a grace time for lost answers, neither is one more packet of the same login soon after it.
 //! - **evidence**: who answers an accept has a line about it, and all lines together tell of one accept for a code.
-//! - **locks**: when the answer that makes a lock is out, no node accepts a right code of that user.
-//! - **fair**: while nothing is broken everybody is answered, and a new code is accepted.
+//! - **locks**: when the answer that makes a lock is out, no node accepts a right code of that user; and so many refused
+//!   wrong codes make one.
+//! - **fair**: while nothing is broken everybody is answered, a new code is accepted, and the same packet gets the same
+//!   verdict from whichever nodes it reaches.
 
 use super::super::crash::history::Ticket;
 use serde_json::Value;
@@ -80,8 +82,8 @@ pub struct Promise {
     pub scope: Scope,
     /// How long after an accept another packet of the same login gets it once more.
     pub grace: Option<Duration>,
-    /// Failures in a row that lock.
-    pub max_failures: usize,
+    /// Failures in a row that lock, if all are counted together; nothing, if nodes may have counted apart.
+    pub max_failures: Option<usize>,
 }
 
 /// For whom a code counts once.
@@ -93,7 +95,7 @@ pub enum Scope {
     Node,
 }
 
-/// A line of an audit log about an accept.
+/// A line of an audit log about an accept or a lock.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     pub node: usize,
@@ -101,25 +103,37 @@ pub struct Line {
     pub kind: Kind,
 }
 
-/// What an accept was.
+/// What it tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The code was used up for it.
     First,
     /// An answer that was lost, once more.
     Repeated,
+    /// A refusal that locked the user.
+    Locks,
 }
 
 impl Line {
-    /// The accepts among the lines of a node.
+    /// The accepts and the locks among the lines of a node.
     pub fn of(node: usize, audit: &[Value]) -> Vec<Line> {
-        let accepts = audit.iter().filter(|line| line["outcome"] == "accept");
-        let line = |line: &Value| {
-            let station = line["calling_station"].as_str().and_then(|station| station.parse().ok());
-            let kind = if line["reason"] == "answer-repeated" { Kind::Repeated } else { Kind::First };
-            Line { node, station: station.expect("every packet names its login"), kind }
+        let kind = |line: &Value| match (line["outcome"].as_str(), line["reason"].as_str()) {
+            (Some("accept"), Some("answer-repeated")) => Some(Kind::Repeated),
+            (Some("accept"), _) => Some(Kind::First),
+            _ => line["locks"].is_string().then_some(Kind::Locks),
         };
-        accepts.map(line).collect()
+        let station = |line: &Value| {
+            let station = line["calling_station"].as_str().and_then(|station| station.parse().ok());
+            station.expect("every packet names its login")
+        };
+        audit
+            .iter()
+            .filter_map(|line| Some(Line { node, station: station(line), kind: kind(line)? }))
+            .collect()
+    }
+
+    fn is_accept(&self) -> bool {
+        self.kind != Kind::Locks
     }
 }
 
@@ -156,7 +170,7 @@ impl History {
         let mut faults = self.twice(promise);
         faults.extend(self.without_evidence(lines));
         faults.extend(self.evidence_of_two(promise, lines));
-        faults.extend(self.unlocked(promise));
+        faults.extend(self.unlocked(promise, lines));
         faults.extend(self.unfair(promise));
         faults
     }
@@ -188,9 +202,10 @@ impl History {
     /// Accepts that were answered by a node which has nothing about it in its log.
     fn without_evidence(&self, lines: &[Line]) -> Vec<String> {
         let has = |node: usize, station: usize| {
-            lines.iter().any(|line| (line.node, line.station) == (node, station))
+            lines.iter().any(|line| line.is_accept() && (line.node, line.station) == (node, station))
         };
-        let told: BTreeSet<(usize, usize)> = lines.iter().map(|line| (line.node, line.station)).collect();
+        let accepts = lines.iter().filter(|line| line.is_accept());
+        let told: BTreeSet<(usize, usize)> = accepts.map(|line| (line.node, line.station)).collect();
         let mut faults = Vec::new();
         for offer in self.offers.iter().filter(|offer| offer.is_accepted()) {
             // The same packet may have been judged by another node, whose answer was passed on.
@@ -215,9 +230,12 @@ impl History {
                 Shown::Wrong(_) => None,
             })
             .collect();
+        let passed_on = self.passed_on();
+        let in_foul = self.offers.iter().filter(|offer| offer.weather == Weather::Foul);
+        let foul: BTreeSet<usize> = in_foul.map(|offer| offer.station).collect();
         let mut faults = Vec::new();
         let mut tickets: BTreeMap<Ticket, Vec<Line>> = BTreeMap::new();
-        for line in lines {
+        for line in lines.iter().filter(|line| line.is_accept()) {
             match of_station.get(&line.station) {
                 Some(ticket) => tickets.entry(*ticket).or_default().push(*line),
                 None => faults.push(format!("nobody showed a right code for {line:?}")),
@@ -225,11 +243,16 @@ impl History {
         }
         for (ticket, lines) in tickets {
             for group in groups(promise.scope, &lines, |line| line.node) {
-                let first: Vec<&Line> = group.iter().filter(|line| line.kind == Kind::First).collect();
-                let again: Vec<&Line> = group.iter().filter(|line| line.kind == Kind::Repeated).collect();
-                let same = again.iter().all(|line| first.iter().all(|first| first.station == line.station));
-                let many = first.len() > 1 || again.len() > usize::from(promise.grace.is_some());
-                if many || !same {
+                let firsts = group.iter().filter(|line| line.kind == Kind::First).count();
+                let logins: BTreeSet<usize> = group.iter().map(|line| line.station).collect();
+                // In foul weather a gateway sends a packet again, and a node may have forgotten that it has answered
+                // it, or never have heard that it was the first: there these lines tell of one packet.
+                let told = |line: &&Line| {
+                    !foul.contains(&line.station) && !passed_on.contains(&(line.node, line.station))
+                };
+                let again = group.iter().filter(|line| line.kind == Kind::Repeated);
+                let asked_again = again.filter(told).count();
+                if firsts > 1 || logins.len() > 1 || asked_again > usize::from(promise.grace.is_some()) {
                     faults.push(format!("{ticket:?}: the logs tell of more than one accept: {group:?}"));
                 }
             }
@@ -237,26 +260,54 @@ impl History {
         faults
     }
 
+    /// Where the same packet has been at more than one node: each of them may have given the one answer to it.
+    fn passed_on(&self) -> BTreeSet<(usize, usize)> {
+        let mut packets: BTreeMap<usize, BTreeSet<(usize, usize)>> = BTreeMap::new();
+        for offer in &self.offers {
+            packets.entry(offer.packet).or_default().insert((offer.node, offer.station));
+        }
+        packets.into_values().filter(|places| places.len() > 1).flatten().collect()
+    }
+
     /// Right codes that were accepted of users whom somebody had been told to be refused too often.
-    fn unlocked(&self, promise: Promise) -> Vec<String> {
+    fn unlocked(&self, promise: Promise, lines: &[Line]) -> Vec<String> {
         if promise.scope == Scope::Node {
             return Vec::new();
         }
-        let mut failures: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
-        for offer in self.offers.iter().filter(|offer| offer.is_rejected()) {
-            if let (Shown::Wrong(holder), Some((end, _))) = (offer.shown, offer.answer) {
-                failures.entry(holder).or_default().push(end);
-            }
-        }
         let mut faults = Vec::new();
-        for (holder, mut ends) in failures {
-            ends.sort_unstable();
-            let Some(locked) = ends.get(promise.max_failures.saturating_sub(1)).copied() else { continue };
+        for (holder, locked) in self.locks(promise, lines) {
             let late = |offer: &&Offer| offer.shown.holder() == holder && offer.begin > locked;
             let passed = self.offers.iter().filter(late).filter(|offer| offer.is_accepted());
             faults.extend(passed.map(|offer| format!("locked since {locked:?}, and accepted: {offer:?}")));
         }
         faults
+    }
+
+    /// Who was locked, and when that was answered: as nodes have written, and as answers tell.
+    pub fn locks(&self, promise: Promise, lines: &[Line]) -> BTreeMap<usize, Duration> {
+        let said: BTreeSet<(usize, usize)> = lines
+            .iter()
+            .filter(|line| line.kind == Kind::Locks)
+            .map(|line| (line.node, line.station))
+            .collect();
+        let mut locks: BTreeMap<usize, Duration> = BTreeMap::new();
+        let mut failures: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
+        for offer in self.offers.iter().filter(|offer| offer.is_rejected()) {
+            let (Shown::Wrong(holder), Some((end, _))) = (offer.shown, offer.answer) else { continue };
+            failures.entry(holder).or_default().push(end);
+            if said.contains(&(offer.node, offer.station)) {
+                locks.entry(holder).or_insert(end);
+            }
+        }
+        for (holder, mut ends) in failures {
+            ends.sort_unstable();
+            let enough = promise.max_failures.and_then(|most| ends.get(most.checked_sub(1)?).copied());
+            if let Some(end) = enough {
+                let locked = locks.entry(holder).or_insert(end);
+                *locked = end.min(*locked);
+            }
+        }
+        locks
     }
 
     /// What healthy nodes have refused or left unanswered without a reason.
@@ -272,6 +323,13 @@ impl History {
                 Shown::Right(_) => None,
             })
             .collect();
+        let mut packets: BTreeMap<usize, &Offer> = BTreeMap::new();
+        for offer in self.offers.iter().filter(fair).filter(|offer| offer.answer.is_some()) {
+            let first = *packets.entry(offer.packet).or_insert(offer);
+            if first.is_accepted() != offer.is_accepted() {
+                faults.push(format!("one packet and two verdicts: {first:?} and {offer:?}"));
+            }
+        }
         let mut highest: BTreeMap<usize, u64> = BTreeMap::new();
         for (ticket, offers) in self.tickets() {
             // Tickets of a holder come in rising order.
@@ -351,7 +409,7 @@ mod tests {
     use super::*;
 
     const CODE: Ticket = Ticket { holder: 1, step: 7 };
-    const PLAIN: Promise = Promise { scope: Scope::Cluster, grace: None, max_failures: 2 };
+    const PLAIN: Promise = Promise { scope: Scope::Cluster, grace: None, max_failures: Some(2) };
     const NODE: Promise = Promise { scope: Scope::Node, ..PLAIN };
     const GRACE: Promise = Promise { grace: Some(Duration::from_secs(5)), ..PLAIN };
 
@@ -403,7 +461,17 @@ mod tests {
         );
         assert_eq!(count(PLAIN, &[here.clone(), refused(there)], &lines[..1]), 0, "refused as used");
         let same = Offer { node: 1, packet: 0, station: 0, ..offer(0, 1) };
-        assert_eq!(count(PLAIN, &[here, same], &lines[..1]), 0, "a retransmission to the other node");
+        let passed_on = Line { node: 1, station: 0, kind: Kind::Repeated };
+        for lines in [&[line(0, 0)][..], &[line(0, 0), passed_on], &[passed_on]] {
+            let lost = Offer { answer: None, ..here.clone() };
+            let first = if lines.len() == 1 && lines[0].node == 1 { lost } else { here.clone() };
+            assert_eq!(count(PLAIN, &[first, same.clone()], lines), 0, "a retransmission to the other node");
+        }
+        let anew = [line(0, 0), line(1, 0)];
+        assert_eq!(count(PLAIN, &[here.clone(), same], &anew), 1, "a retransmission that was judged anew");
+        let nobody = "nobody has asked twice";
+        assert_eq!(count(PLAIN, &[fair(here.clone())], &[line(0, 0), passed_on]), 1, "{nobody}");
+        assert_eq!(count(PLAIN, &[here], &[line(0, 0), passed_on]), 0, "sent again in foul weather");
     }
 
     #[test]
@@ -421,7 +489,9 @@ mod tests {
         let lines = [line(0, 0), Line { node: 1, station: 0, kind: Kind::Repeated }];
         let pair = |second: Offer| [offer(0, 0), second];
         assert_eq!(count(GRACE, &pair(again(2)), &lines), 0, "in time");
-        assert_eq!(count(PLAIN, &pair(again(2)), &lines), 2, "without a grace time");
+        assert_eq!(count(PLAIN, &pair(again(2)), &lines), 1, "without a grace time");
+        let fairly = [fair(offer(0, 0)), fair(again(2))];
+        assert_eq!(count(PLAIN, &fairly, &lines), 2, "the same in fair weather, as the logs tell too");
         assert_eq!(count(GRACE, &pair(again(9)), &lines), 1, "too late");
         let elsewhere = Offer { gateway: 1, ..again(2) };
         assert_eq!(count(GRACE, &pair(elsewhere), &lines), 1, "through another gateway");
@@ -447,7 +517,12 @@ mod tests {
         let during = Offer { begin: Duration::from_secs(1), ..late.clone() };
         assert_eq!(count(PLAIN, &[wrong(0, 0), wrong(1, 1), during], &lines), 0, "at the same moment");
         let silent = Offer { answer: None, ..wrong(1, 1) };
-        assert_eq!(count(PLAIN, &[wrong(0, 0), silent, late], &lines), 0, "nobody was told");
+        assert_eq!(count(PLAIN, &[wrong(0, 0), silent, late.clone()], &lines), 0, "nobody was told");
+        let apart = Promise { max_failures: None, ..PLAIN };
+        let all = [wrong(0, 0), wrong(1, 1), late];
+        assert_eq!(count(apart, &all, &lines), 0, "counted by nodes that knew nothing of each other");
+        let said = [line(1, 2), Line { node: 0, station: 1, kind: Kind::Locks }];
+        assert_eq!(count(apart, &all, &said), 1, "locked by the word of a node");
     }
 
     #[test]
@@ -456,6 +531,12 @@ mod tests {
         assert_eq!(count(PLAIN, &[refused(offer(0, 0))], &[]), 0, "in foul weather");
         let silent = Offer { answer: None, ..fair(offer(0, 0)) };
         assert_eq!(count(PLAIN, &[silent], &[]), 2, "not answered, and so not accepted");
+        let other = fair(refused(Offer { node: 1, packet: 0, station: 0, ..offer(0, 0) }));
+        assert_eq!(
+            count(PLAIN, &[fair(offer(0, 0)), other], &[line(0, 0)]),
+            1,
+            "two verdicts for one packet"
+        );
         let used = [fair(offer(0, 0)), fair(refused(offer(1, 1)))];
         assert_eq!(count(PLAIN, &used, &[line(0, 0)]), 0, "the second one is not new");
         let doubtful = [refused(offer(0, 0)), fair(refused(offer(1, 1)))];

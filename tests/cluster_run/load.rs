@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const AGAIN: Duration = Duration::from_millis(400);
 /// An answer that has not come by then does not come, for a gateway. It is remembered all the same if it does.
 const PATIENCE: Duration = Duration::from_millis(1200);
+/// The same while nothing is broken: then silence is held against the nodes, and a busy machine must not pass for it.
+const FAIR_PATIENCE: Duration = Duration::from_secs(5);
 /// Addresses that packets come from.
 const GATEWAYS: [&str; 2] = ["127.0.0.1:0", "127.0.0.2:0"];
 /// Packets whose late answers are still waited for.
@@ -320,8 +322,9 @@ impl<'r> Client<'r> {
 
     /// Waits until all of these are answered, or patience ends.
     fn wait_for(&mut self, offers: &[usize]) {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        let (begun, weather) = (Instant::now(), self.run.weather());
+        let is_fair = || weather.is_multiple_of(2) && self.run.weather() == weather;
+        while begun.elapsed() < if is_fair() { FAIR_PATIENCE } else { PATIENCE } {
             self.receive();
             let waiting = |flight: &&mut Flight| offers.contains(&flight.offer);
             let mut all_answered = true;

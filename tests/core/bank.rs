@@ -56,6 +56,7 @@ impl Bank {
             patience: Patience::default(),
             user_name: UserNameForm::AsSent,
             in_flight_max: Client::IN_FLIGHT_MAX,
+            lost_answer_grace: std::time::Duration::ZERO,
         };
         let clients = Clients::new(vec![client]).unwrap();
         let scope = match knows {

@@ -21,7 +21,7 @@ const FLOORS: &[&[(&str, &[&str])]] = &[
     // 2 memory
     &[("metrics", &[]), ("state", &["metrics"])],
     // 3 edges
-    &[("listen", &[]), ("directory", &[]), ("store", &[]), ("audit", &[]), ("mail", &[])],
+    &[("listen", &[]), ("directory", &[]), ("store", &[]), ("cluster", &[]), ("audit", &[]), ("mail", &[])],
     // 4 service
     &[("pipeline", &[]), ("admin", &["pipeline"])],
     // 5 assembly

@@ -85,6 +85,7 @@ impl Play {
                             _ => Err(Unavailable::TooLate),
                         })
                     }
+                    (Question::Settle(..) | Question::Note(..), _) => panic!("there is no other node"),
                 };
                 (sent, self.bank.resume(case, answer))
             }

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 #[test]
 fn the_document_names_every_metric_and_no_other() {
     let metrics = Metrics::new().unwrap();
-    // A family is in the text once it has a series: these come with a client and a directory server.
+    // A family is in the text once it has a series: these come with a client, a directory server, an engine.
     let _client = metrics.client(&ClientName::new("gateway")).unwrap();
     metrics.directory_up("ldaps://ldap1.example.jp").unwrap().set(1);
+    metrics.cluster_up("redis").unwrap().set(1);
     let text = metrics.text().unwrap();
     let exported: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_whitespace().next()).collect();

@@ -245,7 +245,12 @@ impl Operations {
             known => known,
         };
         match known {
-            Known::One(user) => Ok(user),
+            Known::One(user) => {
+                // What other nodes know of the user. Without them, what this one knows is shown; what is changed then
+                // is refused when it is recorded.
+                let _ = self.drive.refresh(&user).await;
+                Ok(user)
+            }
             Known::Nobody => Err(Refuse::UserUnknown(name.to_owned())),
             Known::Several => Err(Refuse::UserAmbiguous(name.to_owned())),
             Known::Ask | Known::Stale => Err(Refuse::Stale),

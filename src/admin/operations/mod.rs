@@ -185,7 +185,8 @@ impl Operations {
 
     /// One act, from what is asked to what is done.
     async fn act(&self, ask: Ask, actor: &Actor, mode: Mode, now: Moment) -> Told {
-        if self.drive.store().health() != Health::Writing {
+        let others = self.drive.pipeline().cluster().is_none_or(|cluster| cluster.answers());
+        if self.drive.store().health() != Health::Writing || !others {
             return Refuse::Journal.told(ProofOf::Actor);
         }
         match &ask {

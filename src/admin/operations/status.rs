@@ -1,7 +1,7 @@
 //! How the daemon is.
 
 use super::Operations;
-use crate::admin::protocol::{ServerShown, Status};
+use crate::admin::protocol::{ClusterShown, ServerShown, Status};
 use crate::clock::Moment;
 use crate::store::Health;
 
@@ -23,6 +23,15 @@ impl Operations {
             locked: tables.durable.users.locked(now.wall).len(),
             tokens_disabled: tables.durable.tokens.disabled(),
             pinned: tables.durable.pins.len(),
+            cluster: self.drive.pipeline().cluster().map(|cluster| {
+                let shown = cluster.shown();
+                ClusterShown {
+                    engine: shown.engine.into(),
+                    node: shown.node,
+                    standing: shown.standing.into(),
+                    trouble: shown.trouble,
+                }
+            }),
             journal: match self.drive.store().health() {
                 Health::Writing => "writing".into(),
                 Health::Failed { why } => format!("failed: {why}"),

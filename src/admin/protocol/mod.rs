@@ -7,8 +7,8 @@ mod shown;
 mod told;
 
 pub use shown::{
-    ContractShown, IssuedShown, KeysShown, MailShown, RequestShown, RewrapShown, RewrapState, ServerShown,
-    SetUpShown, Status, StepShown, TokenShown, UserShown,
+    ClusterShown, ContractShown, IssuedShown, KeysShown, MailShown, RequestShown, RewrapShown, RewrapState,
+    ServerShown, SetUpShown, Status, StepShown, TokenShown, UserShown,
 };
 pub use told::{Kind, Refused, Told};
 

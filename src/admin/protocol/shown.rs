@@ -30,8 +30,23 @@ pub struct Status {
     pub tokens_disabled: usize,
     /// Sources pinned by `message-authenticator = "auto"`.
     pub pinned: usize,
+    /// The engine that several nodes share, if there are several.
+    pub cluster: Option<ClusterShown>,
     /// Whether the journal is being written; the trouble if not.
     pub journal: String,
+}
+
+/// The engine that several nodes share.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClusterShown {
+    /// `redis` or `postgres`.
+    pub engine: String,
+    /// This node's name.
+    pub node: String,
+    /// How this node and the engine stand: `together`, `alone`, `unreachable`, …
+    pub standing: String,
+    /// The last trouble, if the engine does not decide.
+    pub trouble: Option<String>,
 }
 
 /// One server of the directory.

@@ -14,6 +14,7 @@ use crate::radius::{Demand, ProxyState, Secrets, SharedSecret, SignaturePolicy, 
 use crate::secret::Secret;
 use ipnet::IpNet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The shortest secret without `insecure = true`, in octets.
 const SECRET_MIN: usize = 16;
@@ -132,6 +133,8 @@ impl Table<'_> {
         }
         let most = u64::try_from(self.radius.in_flight_max).unwrap_or(u64::MAX);
         let in_flight = report.number(&at.name("in-flight-max"), client.in_flight_max, 1..=most);
+        let grace = Duration::ZERO..=Duration::from_secs(30);
+        let lost_answer_grace = report.length(&at.name("lost-answer-grace"), client.lost_answer_grace, grace);
         Some(Client {
             name: ClientName::new(name?),
             number: 0,
@@ -146,6 +149,7 @@ impl Table<'_> {
                 file::UserName::StripRealm => UserNameForm::StripRealm,
             },
             in_flight_max: u32::try_from(in_flight).ok()?,
+            lost_answer_grace,
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod client;
+mod cluster;
 mod directory;
 mod http;
 mod mail;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub directory: Directory,
     /// What survives a restart.
     pub state: store::Settings,
+    /// The engine that several nodes share, if there are several.
+    pub cluster: Option<crate::cluster::Settings>,
     /// Metrics and health.
     pub http: Http,
     /// The operator's socket.
@@ -86,7 +89,9 @@ pub fn build(root: &file::Root, report: &mut Report<'_>) -> Option<Settings> {
     let http = http::http(root.http.as_ref()?, report);
     let mail = mail::mail(root.mail.as_ref()?, report);
     let (state, evidence, log) = (root.state.as_ref()?, root.audit.as_ref()?, root.log.as_ref()?);
+    let shared = cluster::cluster(state, report);
     let settings = Settings {
+        cluster: shared,
         state: store::Settings {
             durability: match state.durability? {
                 file::Durability::Sync => store::Durability::Sync,

@@ -96,7 +96,7 @@ impl<'l> Report<'l> {
     fn add(&mut self, weight: Weight, key: &Key, why: String, right: String) {
         let written = self.layers.value(key);
         let place = self.layers.place(key);
-        let value = written.filter(|_| !key.is_secret()).and_then(toml);
+        let value = written.filter(|value| !key.hides(value)).and_then(toml);
         self.problems.push(Problem { weight, place, key: key.clone(), value, why, right });
     }
 }

@@ -1,0 +1,381 @@
+//! Several nodes that share an engine: a code, a lock, a challenge and an answer count for all of them.
+
+use crate::harness::daemon::{run, write};
+use crate::harness::postgres::{self, Postgres};
+use crate::harness::redis::Redis;
+use crate::harness::slapd::{self, Slapd};
+use crate::harness::{
+    Daemon, Gateway, PASSWORD, SECRET, Seed, WorldBuilder, at_step_begin, holder, wait_for, wait_for_long,
+};
+use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use tempfile::TempDir;
+
+/// Two nodes before one directory and one engine.
+struct Bank {
+    // The daemons go before their files and the engine.
+    a: Node,
+    b: Node,
+    engine: Engine,
+    people: Vec<crate::harness::Person>,
+    _slapd: Slapd,
+}
+
+struct Node {
+    daemon: Daemon,
+    gateway: Gateway,
+    config: PathBuf,
+    directory: TempDir,
+}
+
+enum Engine {
+    Redis(Redis),
+    Postgres(Postgres),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Redis,
+    Postgres,
+}
+
+const BOTH: [Kind; 2] = [Kind::Redis, Kind::Postgres];
+
+impl Engine {
+    fn start(kind: Kind) -> Engine {
+        match kind {
+            Kind::Redis => Engine::Redis(Redis::start()),
+            Kind::Postgres => Engine::Postgres(Postgres::start()),
+        }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Engine::Redis(redis) => format!("redis://127.0.0.1:{}", redis.port()),
+            Engine::Postgres(postgres) => {
+                format!("postgres://{}@127.0.0.1:{}/{}", postgres::USER, postgres.port(), postgres::DATABASE)
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        match self {
+            Engine::Redis(redis) => redis.kill(),
+            Engine::Postgres(postgres) => postgres.kill(),
+        }
+    }
+
+    fn run(&mut self) {
+        match self {
+            Engine::Redis(redis) => redis.run(),
+            Engine::Postgres(postgres) => postgres.run(),
+        }
+    }
+}
+
+impl Node {
+    fn start(builder: &WorldBuilder, slapd: &Slapd, engine: &Engine, name: &str) -> Node {
+        let directory = tempfile::tempdir().unwrap();
+        let state = format!(
+            "cluster = {:?}\nnode = \"{name}\"\ncluster-key-file = \"cluster.key\"\ncluster-timeout = \"3s\"\n{}",
+            engine.url(),
+            builder.state
+        );
+        let own = WorldBuilder { state, ..copied(builder) };
+        let config = write(directory.path(), "sekisho.toml", &own.config(slapd));
+        write(directory.path(), "gateway.secret", SECRET);
+        write(directory.path(), "ldap.password", slapd::SERVICE_PASSWORD);
+        write(directory.path(), "cluster.key", &slapd::base64(&[7; 32]));
+        let daemon = Daemon::start_with(&config, &[]);
+        let gateway = Gateway::new(daemon.radius[0], SECRET);
+        let node = Node { daemon, gateway, config, directory };
+        node.wait_until_ready();
+        node
+    }
+
+    fn wait_until_ready(&self) {
+        wait_for("a node that is ready", || (self.daemon.get("/readyz").0 == 200).then_some(()));
+    }
+
+    fn wait_until_not_ready(&self) {
+        wait_for("a node that is not ready", || (self.daemon.get("/readyz").0 == 503).then_some(()));
+    }
+
+    fn restart(&mut self) {
+        std::mem::replace(&mut self.daemon, Daemon::nothing()).kill();
+        self.daemon = Daemon::start_with(&self.config, &[]);
+        self.gateway = Gateway::new(self.daemon.radius[0], SECRET);
+        self.wait_until_ready();
+    }
+
+    fn command(&self, arguments: &[&str]) -> String {
+        let config = self.config.to_str().unwrap();
+        let output = run(&[arguments, &["--config", config]].concat(), "");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    fn last_reason(&self) -> String {
+        let text = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap();
+        let Some(line) = text.lines().last() else { return String::new() };
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["reason"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn copied(builder: &WorldBuilder) -> WorldBuilder {
+    WorldBuilder {
+        people: builder.people.clone(),
+        client: builder.client.clone(),
+        clients: builder.clients.clone(),
+        service: builder.service.clone(),
+        ..WorldBuilder::default()
+    }
+}
+
+impl Bank {
+    fn open(kind: Kind, builder: &WorldBuilder) -> Bank {
+        let engine = Engine::start(kind);
+        let slapd = Slapd::start(&builder.directory_options());
+        let a = Node::start(builder, &slapd, &engine, "a");
+        let b = Node::start(builder, &slapd, &engine, "b");
+        // The first node hears at its next beat that the second has nothing to tell.
+        let together = "sekisho_cluster_standing{standing=\"together\"}";
+        wait_for("both to be together", || (a.daemon.metric(together) == 1.0).then_some(()));
+        Bank { a, b, engine, people: builder.people.clone(), _slapd: slapd }
+    }
+
+    fn token(&self, name: &str) -> &crate::harness::Seed {
+        &self.people.iter().find(|person| person.name == name).unwrap().tokens[0]
+    }
+}
+
+fn usual() -> WorldBuilder {
+    WorldBuilder::default()
+}
+
+#[test]
+fn otp_26_one_code_offered_to_two_nodes_at_once_gets_one_accept() {
+    for kind in BOTH {
+        let bank = Bank::open(kind, &usual());
+        at_step_begin(30, 15);
+        let field = bank.token("alice").field(0);
+        let start = Arc::new(Barrier::new(40));
+        let askers: Vec<_> = (0..40)
+            .map(|at| {
+                let node = if at % 2 == 0 { &bank.a } else { &bank.b };
+                let (server, start, field) = (node.daemon.radius[0], Arc::clone(&start), field.clone());
+                std::thread::spawn(move || {
+                    let gateway = Gateway::new(server, SECRET);
+                    start.wait();
+                    gateway.login("alice", &field).is_accept()
+                })
+            })
+            .collect();
+        let accepts = askers.into_iter().map(|asker| asker.join().unwrap()).filter(|&yes| yes).count();
+        assert_eq!(accepts, 1, "{kind:?}");
+        for node in [&bank.a, &bank.b] {
+            assert!(node.gateway.login("alice", &field).is_reject(), "{kind:?}");
+            assert_eq!(node.last_reason(), "code-used");
+        }
+    }
+}
+
+#[test]
+fn a_counter_goes_on_where_the_other_node_left_it() {
+    for kind in BOTH {
+        let mut bank = Bank::open(kind, &usual());
+        let token = bank.token("carol").clone();
+        for (at, node) in [&bank.a, &bank.b, &bank.a].into_iter().enumerate() {
+            let field = token.field(30 * i64::try_from(at).unwrap());
+            assert!(node.gateway.login("carol", &field).is_accept(), "{kind:?} {at}");
+        }
+        bank.b.restart();
+        for at in 0..3 {
+            assert!(bank.b.gateway.login("carol", &token.field(30 * at)).is_reject(), "{kind:?} {at}");
+        }
+        assert!(bank.b.gateway.login("carol", &token.field(90)).is_accept());
+    }
+}
+
+#[test]
+fn a_lock_made_on_two_nodes_holds_on_both_until_it_is_lifted_on_one() {
+    for kind in BOTH {
+        let builder = usual();
+        let bank = Bank::open(kind, &builder);
+        let wrong = bank.token("alice").wrong_codes(5);
+        for (at, wrong) in wrong.iter().enumerate() {
+            let node = if at % 2 == 0 { &bank.a } else { &bank.b };
+            assert!(node.gateway.login("alice", &format!("x{wrong}")).is_reject());
+        }
+        at_step_begin(30, 10);
+        let field = bank.token("alice").field(0);
+        for node in [&bank.a, &bank.b] {
+            assert!(node.gateway.login("alice", &field).is_reject(), "{kind:?}");
+            assert_eq!(node.last_reason(), "locked");
+        }
+        let said = bank.b.command(&["user", "release", "alice", "--by", "counter"]);
+        assert!(said.contains("released"), "{said}");
+        at_step_begin(30, 10);
+        assert!(bank.a.gateway.login("alice", &bank.token("alice").field(30)).is_accept(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_challenge_of_one_node_is_answered_at_the_other_once() {
+    for kind in BOTH {
+        let base = usual();
+        let service = base.service.clone() + "second-step = \"always\"\n";
+        let bank = Bank::open(kind, &WorldBuilder { service, ..base });
+        at_step_begin(30, 12);
+        let first = bank.a.gateway.login("alice", crate::harness::PASSWORD);
+        assert!(first.is_challenge(), "{kind:?}");
+        let state = first.attributes().into_iter().find(|(kind, _)| *kind == 24).expect("a State").1;
+        let code_now = bank.token("alice").code(0);
+        let second = |gateway: &Gateway, code: &str| gateway.ask(&gateway.answer("alice", code, &state));
+        assert!(second(&bank.b.gateway, &code_now).is_accept(), "{kind:?}");
+        for node in [&bank.b, &bank.a] {
+            assert!(second(&node.gateway, &bank.token("alice").code(30)).is_reject());
+            assert_eq!(node.last_reason(), "challenge-unknown");
+        }
+    }
+}
+
+#[test]
+fn a_retransmission_that_reaches_the_other_node_gets_the_same_answer_and_counts_once() {
+    for kind in BOTH {
+        let bank = Bank::open(kind, &usual());
+        at_step_begin(30, 10);
+        let gateway = &bank.a.gateway;
+        let right = gateway.request("alice", bank.token("alice").field(0).as_bytes());
+        let wrong = gateway.request("bob", format!("x{}", bank.token("bob").wrong_code()).as_bytes());
+        for (request, reason) in [(right, "answer-repeated"), (wrong, "code-wrong")] {
+            let first = gateway.ask(&request);
+            gateway.socket.send_to(&request.octets, bank.b.daemon.radius[0]).unwrap();
+            let again = gateway.receive(&request).expect("the other node's answer");
+            assert_eq!(again.octets, first.octets, "{kind:?}");
+            assert_eq!(bank.b.last_reason(), reason);
+        }
+        let shown = bank.b.command(&["user", "show", "bob", "--json"]);
+        assert!(shown.contains("\"failures\": 1") || shown.contains("\"failures\":1"), "{shown}");
+    }
+}
+
+#[test]
+fn without_the_engine_nobody_is_answered_and_service_returns_with_it() {
+    for kind in BOTH {
+        let mut bank = Bank::open(kind, &usual());
+        at_step_begin(30, 20);
+        let used = bank.token("alice").field(0);
+        assert!(bank.a.gateway.login("alice", &used).is_accept());
+        bank.engine.kill();
+        let fresh = bank.token("bob").field(0);
+        for node in [&bank.a, &bank.b] {
+            node.wait_until_not_ready();
+            node.gateway.expect_silence(&node.gateway.request("bob", fresh.as_bytes()));
+        }
+        bank.engine.run();
+        for node in [&bank.a, &bank.b] {
+            node.wait_until_ready();
+        }
+        // Both have said that nothing was used behind the engine's back: the code is judged, and still new.
+        wait_for("both nodes to have written back", || {
+            bank.b.gateway.send(&bank.b.gateway.request("bob", fresh.as_bytes()));
+            (bank.b.last_reason() == "code-accepted").then_some(())
+        });
+        assert!(bank.b.gateway.login("alice", &used).is_reject(), "{kind:?}");
+    }
+}
+
+/// A login that names the end user's address.
+fn login_from(gateway: &Gateway, station: &str, field: &str) -> crate::harness::Reply {
+    gateway.ask(&gateway.request_with("alice", field.as_bytes(), &[(31, station.as_bytes().to_vec())]))
+}
+
+#[test]
+fn a_lost_answer_is_given_again_once_and_only_to_the_same_login() {
+    let client = "lost-answer-grace = \"20s\"\n".to_owned();
+    let world = WorldBuilder { client, ..usual() }.open();
+    at_step_begin(30, 15);
+    let field = world.token("alice", 0).field(0);
+    assert!(login_from(&world.gateway, "10.0.0.1", &field).is_accept());
+    let elsewhere = world.gateway_at("127.0.0.2", SECRET);
+    assert!(login_from(&world.gateway, "10.0.0.2", &field).is_reject(), "from another station");
+    assert!(world.gateway.login("alice", &field).is_reject(), "from no station");
+    assert!(login_from(&elsewhere, "10.0.0.1", &field).is_reject(), "through another address of the gateway");
+    assert!(
+        login_from(&world.gateway, "10.0.0.1", &format!("x{field}")).is_reject(),
+        "with another password"
+    );
+    assert_eq!(world.last_reason("alice"), "code-used");
+    assert!(login_from(&world.gateway, "10.0.0.1", &field).is_accept());
+    assert_eq!(world.last_reason("alice"), "answer-repeated");
+    assert!(login_from(&world.gateway, "10.0.0.1", &field).is_reject(), "a third time");
+    let accepts = world.reasons("alice").iter().filter(|reason| *reason == "code-accepted").count();
+    assert_eq!((accepts, world.binds("alice")), (1, 1), "one accept, one bind for one login");
+}
+
+#[test]
+fn without_a_grace_time_a_new_packet_is_refused() {
+    let world = usual().open();
+    at_step_begin(30, 5);
+    let field = world.token("alice", 0).field(0);
+    assert!(login_from(&world.gateway, "10.0.0.1", &field).is_accept());
+    assert!(login_from(&world.gateway, "10.0.0.1", &field).is_reject());
+    assert_eq!(world.last_reason("alice"), "code-used");
+}
+
+#[test]
+fn an_answer_that_one_node_lost_is_given_by_the_other_once() {
+    for kind in BOTH {
+        let client = "lost-answer-grace = \"20s\"\n".to_owned();
+        let bank = Bank::open(kind, &WorldBuilder { client, ..usual() });
+        at_step_begin(30, 12);
+        let field = bank.token("alice").field(0);
+        assert!(login_from(&bank.a.gateway, "10.0.0.1", &field).is_accept(), "{kind:?}");
+        assert!(login_from(&bank.b.gateway, "10.0.0.2", &field).is_reject(), "from another station");
+        assert_eq!(bank.b.last_reason(), "code-used");
+        assert!(login_from(&bank.b.gateway, "10.0.0.1", &field).is_accept(), "{kind:?}");
+        assert_eq!(bank.b.last_reason(), "answer-repeated");
+        for node in [&bank.a, &bank.b] {
+            assert!(login_from(&node.gateway, "10.0.0.1", &field).is_reject(), "a third time");
+        }
+    }
+}
+
+#[test]
+fn the_named_node_goes_on_alone_and_the_others_hear_of_it_before_they_answer_again() {
+    // Short steps without a window: what may have been used elsewhere is over soon.
+    let token = Seed {
+        window: Some(0),
+        ..Seed::new("SN-alice-0", "3132333435363738393031323334353637383930", 6, 15)
+    };
+    let state = "cluster-lost = \"alone\"\ncluster-alone = \"a\"\n".to_owned();
+    let builder = WorldBuilder { state, ..WorldBuilder::of(vec![holder("alice", vec![token.clone()])]) };
+    let mut bank = Bank::open(Kind::Redis, &builder);
+    at_step_begin(15, 8);
+    let before = token.field(0);
+    assert!(bank.b.gateway.login("alice", &before).is_accept());
+    bank.engine.kill();
+    bank.a.wait_until_not_ready();
+    bank.b.wait_until_not_ready();
+    wait_for_long("the named node to go on alone", || (bank.a.daemon.get("/readyz").0 == 200).then_some(()));
+    assert!(bank.a.command(&["status"]).contains("alone"));
+    // What another node may have accepted is not judged; a code of a later step is.
+    let mut alone = String::new();
+    wait_for_long("a code that nobody can have used", || {
+        let gateway = &bank.a.gateway;
+        alone = token.field(0);
+        let request = gateway.request("alice", alone.as_bytes());
+        gateway.send(&request);
+        let reply = gateway.receive_within(&request, std::time::Duration::from_millis(500))?;
+        assert!(reply.is_accept(), "{}", bank.a.last_reason());
+        Some(())
+    });
+    assert_ne!(alone, before);
+    assert_eq!(bank.b.daemon.get("/readyz").0, 503, "nobody else answers");
+    bank.engine.run();
+    wait_for_long("the other node to answer again", || (bank.b.daemon.get("/readyz").0 == 200).then_some(()));
+    assert!(bank.b.gateway.login("alice", &alone).is_reject(), "used while the other node was alone");
+    assert_eq!(bank.b.last_reason(), "code-used");
+    assert!(!bank.b.gateway.login("alice", &format!("{PASSWORD}000000")).is_accept());
+}
