@@ -333,6 +333,10 @@ mod tests {
         keyring
     }
 
+    fn ids(keyring: &Keyring) -> Vec<String> {
+        keyring.ids().into_iter().map(String::from).collect()
+    }
+
     fn line(id: &str, octet: u8) -> String {
         Keyring::line(id, &[octet; 32]).to_string()
     }
@@ -364,7 +368,7 @@ mod tests {
         let old = keyring(&line("old", 1));
         let sealed = old.seal("S1", &Secret::new(*b"abc"), [1; NONCE]).unwrap();
         let both = keyring(&format!("# rotated\n\n{}{}", line("new", 2), line("old", 1)));
-        assert_eq!(both.ids(), ["new".into(), "old".into()]);
+        assert_eq!(ids(&both), ["new", "old"]);
         assert!(!both.is_current(sealed.as_bytes()));
         assert_eq!(both.open("S1", sealed.as_bytes()), Ok(Secret::new(*b"abc")));
         let again = both.seal("S1", &Secret::new(*b"abc"), [2; NONCE]).unwrap();
@@ -421,7 +425,7 @@ mod tests {
         let (new, old) = (folder.path().join("new"), folder.path().join("old"));
         std::fs::write(&new, line("b", 2)).unwrap();
         std::fs::write(&old, line("a", 1) + &line("b", 2)).unwrap();
-        assert_eq!(Keyring::load(&[&new, &old]).unwrap().ids(), ["b".into(), "a".into()]);
+        assert_eq!(ids(&Keyring::load(&[&new, &old]).unwrap()), ["b", "a"]);
         for (text, line, problem) in [
             ("a".to_owned(), 1, KeyProblem::Form),
             (format!("\n{}", line("a b", 1)), 2, KeyProblem::Form),
@@ -446,7 +450,7 @@ mod tests {
         let sealed = Keyring::load(&[&file]).unwrap().seal("S1", &Secret::new(*b"abc"), [1; NONCE]).unwrap();
         rotate(&file, "2026").unwrap();
         let keyring = Keyring::load(&[&file]).unwrap();
-        assert_eq!(keyring.ids(), ["2026".into(), "2025".into()]);
+        assert_eq!(ids(&keyring), ["2026", "2025"]);
         assert_eq!(keyring.open("S1", sealed.as_bytes()), Ok(Secret::new(*b"abc")));
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(std::fs::read_to_string(&file).unwrap().contains("# made in 2025"));
