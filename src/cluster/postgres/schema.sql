@@ -2,7 +2,7 @@
 -- under one lock, which is held until the commit is as durable as the server makes it: no two steps are ever judged by
 -- what the other has not written yet. Times are milliseconds since 1970 by the server's clock.
 create schema if not exists sekisho;
-comment on schema sekisho is 'sekisho 2';
+comment on schema sekisho is 'sekisho 3';
 
 create table if not exists sekisho.slot (key bytea primary key, value bytea not null);
 create table if not exists sekisho.pin (source text primary key);
@@ -48,8 +48,6 @@ declare
   in_doubt boolean := false;
   now_ms bigint;
 begin
-  -- What a crash forgets of this is asked for again: a lease ends sooner, a node says hello once more.
-  perform set_config('synchronous_commit', 'off', true);
   perform pg_advisory_xact_lock(7165483);
   now_ms := sekisho.moment();
   select * into c from sekisho.cluster;
@@ -106,8 +104,6 @@ declare
   now_ms bigint;
   word_now text := null;
 begin
-  -- What a crash forgets of this is asked for again: a lease ends sooner, a node says hello once more.
-  perform set_config('synchronous_commit', 'off', true);
   perform pg_advisory_xact_lock(7165483);
   now_ms := sekisho.moment();
   select * into c from sekisho.cluster;
