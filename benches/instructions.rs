@@ -32,7 +32,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 /// What one answer may take. Measured, and a twentieth more: whoever lowers the figure lowers the bound.
-const BOUND: u64 = 40_000;
+const BOUND: u64 = 61_000;
 
 /// Answers of the two runs.
 const FEW: usize = 1_000;
@@ -117,7 +117,9 @@ fn answer(count: usize) {
     let handle = runtime.handle().clone();
     // No request here asks it anything.
     let own = Arc::new(Bindings::new(Scope::Complete { max_stale: embedded::MAX_STALE }));
-    let embedded = Arc::new(Embedded::open(&folder.path().join("directory"), own, 1).unwrap());
+    let directory = folder.path().join("directory");
+    std::fs::create_dir(&directory).unwrap();
+    let embedded = Arc::new(Embedded::open(&directory, own, 1).unwrap());
     let registry = embedded.registry();
     let edges = (embedded as _, registry);
     let drive = Drive::new(Arc::new(bank.pipeline), edges, store, audit, exit, handle);

@@ -24,6 +24,8 @@
 mod bind;
 #[path = "load/daemon.rs"]
 mod daemon;
+#[path = "load/engine.rs"]
+mod engine;
 #[path = "load/floor.rs"]
 mod floor;
 #[path = "load/freeradius.rs"]
@@ -34,8 +36,17 @@ mod generator;
 mod histogram;
 #[path = "load/options.rs"]
 mod options;
+#[allow(dead_code, reason = "the stories use the rest")]
+#[path = "../tests/harness/postgres.rs"]
+mod postgres;
+#[allow(dead_code, reason = "the stories use the rest")]
+#[path = "../tests/harness/process.rs"]
+mod process;
 #[path = "load/processes.rs"]
 mod processes;
+#[allow(dead_code, reason = "the stories use the rest")]
+#[path = "../tests/harness/redis.rs"]
+mod redis;
 #[path = "load/report.rs"]
 mod report;
 #[path = "load/requests.rs"]
@@ -293,7 +304,8 @@ fn start(case: &Case, slapd: Option<&Slapd>, options: &Options) -> (Server, Opti
             (Server::Floor(process, radius), None)
         }
         Subject::Daemon { durability, password } => {
-            let daemon = Daemon::start(slapd(), Setting { durability, password, on: case.on });
+            let cluster = options.cluster;
+            let daemon = Daemon::start(slapd(), Setting { durability, password, on: case.on, cluster });
             (Server::Daemon(daemon), (password != "none").then(|| slapd().process.pid()))
         }
         Subject::FreeRadius { threads, users } => {
@@ -310,6 +322,18 @@ fn users_of(case: &Case, options: &Options) -> u32 {
     match case.subject {
         Subject::FreeRadius { .. } => options.users.min(100_000),
         _ => options.users,
+    }
+}
+
+/// Waits until `condition` gives a value, as the stories do.
+fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "waited 30 s for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -279,8 +279,11 @@ fn without_the_engine_nobody_is_answered_and_service_returns_with_it() {
         }
         // Both have said that nothing was used behind the engine's back: the code is judged, and still new.
         wait_for("both nodes to have written back", || {
-            bank.b.gateway.send(&bank.b.gateway.request("bob", fresh.as_bytes()));
-            (bank.b.last_reason() == "code-accepted").then_some(())
+            let request = bank.b.gateway.request("bob", fresh.as_bytes());
+            bank.b.gateway.send(&request);
+            let reply = bank.b.gateway.receive_within(&request, std::time::Duration::from_millis(500))?;
+            assert!(reply.is_accept(), "{kind:?} {}", bank.b.last_reason());
+            Some(())
         });
         assert!(bank.b.gateway.login("alice", &used).is_reject(), "{kind:?}");
     }

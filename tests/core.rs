@@ -27,5 +27,7 @@ mod machine;
 mod metrics_doc;
 #[path = "core/reasons.rs"]
 mod reasons;
+#[path = "core/refusals.rs"]
+mod refusals;
 #[path = "core/split.rs"]
 mod split;

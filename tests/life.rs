@@ -96,7 +96,12 @@ fn s_12_s_14_s_15_from_the_issue_over_the_setup_to_the_first_correct_code() {
     assert_eq!(branch.state(&serial), "set-up", "setup alone does not activate");
 
     // The first correct code over RADIUS does, and counts once; no change of the gateway.
-    assert!(gateway.operation("taro", &branch.field(&token, 0), "transfer").is_accept());
+    let asked = format!(
+        "User-Name = taro\nUser-Password = \"{}\"\nNAS-Port-Id = transfer\nMessage-Authenticator = 0x00\n\
+         Packet-Src-IP-Address = 127.0.0.2\n",
+        branch.field(&token, 0)
+    );
+    assert_eq!(gateway.radclient(&asked), "Access-Accept");
     assert_eq!(branch.state(&serial), "active");
     assert!(gateway.operation("taro", &branch.field(&token, 0), "transfer").is_reject());
     assert!(gateway.operation("taro", &branch.field(&token, 60), "transfer").is_accept());

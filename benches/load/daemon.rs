@@ -1,5 +1,6 @@
 //! The daemon under load: the release binary with a configuration and a state directory of its own.
 
+use crate::engine::Engine;
 use crate::processes::{Process, Processors};
 use crate::requests::{PERIOD, SECRET};
 use crate::slapd::{BASE, SERVICE_DN, SERVICE_PASSWORD, Slapd};
@@ -18,6 +19,8 @@ pub struct Setting {
     /// `none` (the gateway has checked it) or `directory` (one bind for each login).
     pub password: &'static str,
     pub on: Processors,
+    /// The engine that it shares with nobody.
+    pub cluster: Option<&'static str>,
 }
 
 pub struct Daemon {
@@ -27,6 +30,7 @@ pub struct Daemon {
     /// From the start of the process until it answers, with all users read.
     pub start: Duration,
     _folder: TempDir,
+    _engine: Option<Engine>,
 }
 
 impl Daemon {
@@ -34,7 +38,10 @@ impl Daemon {
     pub fn start(slapd: &Slapd, setting: Setting) -> Daemon {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let path = folder.path();
-        let config = write(path, "sekisho.toml", &configure(slapd, setting));
+        let engine = setting.cluster.map(Engine::start);
+        let keys = engine.as_ref().map(Engine::keys).unwrap_or_default();
+        let config = write(path, "sekisho.toml", &configure(slapd, setting, &keys));
+        write(path, "cluster.key", &data_encoding::BASE64.encode(&[7; 32]));
         write(path, "gateway.secret", std::str::from_utf8(SECRET).unwrap());
         write(path, "ldap.password", SERVICE_PASSWORD);
         let begun = Instant::now();
@@ -49,19 +56,26 @@ impl Daemon {
             let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
             (fields.get("event")? == "ready").then(|| Some((address("radius_udp")?, address("http")?)))?
         });
-        Daemon { process, radius, http, start: begun.elapsed(), _folder: folder }
+        let start = begun.elapsed();
+        let daemon = Daemon { process, radius, http, start, _folder: folder, _engine: engine };
+        crate::wait_for("the daemon to be ready", || daemon.get("/readyz").contains(" 200 ").then_some(()));
+        daemon
+    }
+
+    /// An answer of its HTTP server, or why there is none.
+    fn get(&self, path: &str) -> String {
+        let mut text = String::new();
+        let asked = TcpStream::connect(self.http).and_then(|mut stream| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes())?;
+            stream.read_to_string(&mut text)
+        });
+        asked.map_or_else(|error| error.to_string(), |_| text)
     }
 
     /// What it says became of requests that were not accepted, for when there were any.
     pub fn complaints(&self) -> String {
-        let mut text = String::new();
-        let asked = TcpStream::connect(self.http).and_then(|mut stream| {
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-            stream.read_to_string(&mut text)
-        });
-        if let Err(error) = asked {
-            return error.to_string();
-        }
+        let text = self.get("/metrics");
         let lines = text.lines().filter(|line| {
             (line.starts_with("sekisho_requests_total") || line.starts_with("sekisho_dropped_total"))
                 && !line.contains("code-accepted")
@@ -71,8 +85,8 @@ impl Daemon {
     }
 }
 
-fn configure(slapd: &Slapd, setting: Setting) -> String {
-    let Setting { durability, password, on } = setting;
+fn configure(slapd: &Slapd, setting: Setting, keys: &str) -> String {
+    let Setting { durability, password, on, .. } = setting;
     let workers = if on == Processors::First { "workers = 1" } else { "" };
     let url = slapd.url();
     format!(
@@ -109,7 +123,7 @@ password = "{password}"
 [state]
 directory = "state"
 durability = "{durability}"
-
+{keys}
 [http]
 listen = "127.0.0.1:0"
 

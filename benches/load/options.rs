@@ -12,6 +12,7 @@ cargo bench --bench load -- [OPTION]...
   --users N          users with a token each (200000)
   --durability D     memory, relaxed or sync; memory and sync if not given
   --password P       none (the gateway has checked it) or directory (a bind for each login) (none)
+  --cluster E        redis or postgres: the daemon shares one, which is started for it
   --freeradius       FreeRADIUS beside the floor and the daemon
   --unpinned         server and generator share all processors";
 
@@ -32,6 +33,7 @@ pub struct Options {
     pub users: u32,
     pub durability: Option<&'static str>,
     pub password: &'static str,
+    pub cluster: Option<&'static str>,
     pub peers: bool,
     pub on: Processors,
     /// No server answers more than this; for planning how many requests a run can use up.
@@ -55,6 +57,7 @@ impl Options {
             users: 200_000,
             durability: None,
             password: "none",
+            cluster: None,
             peers: false,
             on: Processors::First,
             rate_max: 400_000.0,
@@ -84,6 +87,7 @@ impl Options {
                 "--users" => options.users = number(value()?, 10.0, 5e6)? as u32,
                 "--durability" => options.durability = Some(word(value()?, &["memory", "relaxed", "sync"])?),
                 "--password" => options.password = word(value()?, &["none", "directory"])?,
+                "--cluster" => options.cluster = Some(word(value()?, &["redis", "postgres"])?),
                 "--freeradius" => options.peers = true,
                 "--unpinned" => options.on = Processors::All,
                 other => return Err(format!("{other} is not known")),

@@ -126,7 +126,7 @@ pub enum Refuse {
 }
 
 impl Refuse {
-    /// The word for the cause: in the audit log, in JSON, and in `docs/reasons.md`.
+    /// The word for the cause: in the audit log, in JSON, and in `docs/refusals.md`.
     pub fn word(&self) -> &'static str {
         match self {
             Refuse::Life(refusal) => refusal.word(),
@@ -180,7 +180,7 @@ impl Refuse {
         }
     }
 
-    /// Every word, for the table of `docs/reasons.md`.
+    /// Every word, for the table of `docs/refusals.md`.
     pub fn words() -> Vec<&'static str> {
         let mut words = vec![
             "conflict",

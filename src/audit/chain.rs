@@ -1,7 +1,7 @@
 //! What makes lines a chain: sequence, and the hash of the line before.
 
 use super::facts::put_line;
-use super::line::put_digits;
+use super::line::put_decimal;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
@@ -27,7 +27,7 @@ impl Tail {
         let mut hex = [0u8; 64];
         HEXLOWER.encode_mut(&self.hash, &mut hex);
         out.extend_from_slice(b",\"seq\":");
-        put_digits(out, sequence, sequence.checked_ilog10().unwrap_or(0).saturating_add(1));
+        put_decimal(out, sequence);
         out.extend_from_slice(b",\"prev\":\"");
         out.extend_from_slice(&hex);
         out.extend_from_slice(b"\"}");

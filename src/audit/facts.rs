@@ -9,7 +9,7 @@
 //! field  key u8 · kind u8 · value      text and octets: length u16 before them; numbers: little-endian
 //! ```
 
-use super::line::Line;
+use super::line::{Line, is_all_plain};
 use crate::clock::Wall;
 use crate::identity::{EntryId, RequestId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -215,6 +215,7 @@ impl<'a> Rest<'a> {
     fn field(&mut self, line: Line) -> Result<Line, Line> {
         match self.value() {
             Some((key, value)) => Ok(match value {
+                Value::Plain(octets) => line.plain(key, octets),
                 Value::Text(text) => line.text(key, text),
                 Value::Octets(octets) => line.octets(key, octets),
                 Value::Entry(entry) => line.entry(key, entry),
@@ -230,7 +231,10 @@ impl<'a> Rest<'a> {
     fn value(&mut self) -> Option<(&'static str, Value<'a>)> {
         let [key, kind] = self.array()?;
         let value = match kind {
-            TEXT => Value::Text(std::str::from_utf8(self.long()?).ok()?),
+            TEXT => match self.long()? {
+                octets if is_all_plain(octets) => Value::Plain(octets),
+                octets => Value::Text(std::str::from_utf8(octets).ok()?),
+            },
             OCTETS => Value::Octets(self.long()?),
             ENTRY => Value::Entry(EntryId::new(self.array()?)),
             REQUEST => Value::Request(RequestId(u64::from_le_bytes(self.array()?))),
@@ -269,6 +273,7 @@ impl<'a> Rest<'a> {
 }
 
 enum Value<'a> {
+    Plain(&'a [u8]),
     Text(&'a str),
     Octets(&'a [u8]),
     Entry(EntryId),

@@ -50,6 +50,9 @@ impl Line {
     /// look the same.
     #[must_use]
     pub fn octets(mut self, key: &'static str, value: &[u8]) -> Line {
+        if is_all_plain(value) {
+            return self.plain(key, value);
+        }
         self.key(key);
         self.0.push(b'"');
         for chunk in value.utf8_chunks() {
@@ -58,6 +61,16 @@ impl Line {
                 let _ = write!(self.0, "\\\\x{octet:02x}");
             }
         }
+        self.0.push(b'"');
+        self
+    }
+
+    /// Text of which every character is written as it is ([`is_all_plain`]).
+    #[must_use]
+    pub(super) fn plain(mut self, key: &'static str, value: &[u8]) -> Line {
+        self.key(key);
+        self.0.push(b'"');
+        self.0.extend_from_slice(value);
         self.0.push(b'"');
         self
     }
@@ -162,28 +175,30 @@ impl Line {
             return self.put_decimal(time.seconds());
         };
         let of_day = time.seconds() % 86_400;
-        self.0.push(b'"');
-        for (value, digits, behind) in [
-            (year, 4, b'-'),
-            (month, 2, b'-'),
-            (day, 2, b'T'),
-            (of_day / 3600, 2, b':'),
-            (of_day / 60 % 60, 2, b':'),
-            (of_day % 60, 2, b'.'),
-            (u64::from(time.subsec_nanos() / 1000), 6, b'Z'),
+        let mut text = *b"\"0000-00-00T00:00:00.000000Z\"";
+        for (value, place) in [
+            (year, 1..5),
+            (month, 6..8),
+            (day, 9..11),
+            (of_day / 3600, 12..14),
+            (of_day / 60 % 60, 15..17),
+            (of_day % 60, 18..20),
+            (u64::from(time.subsec_nanos() / 1000), 21..27),
         ] {
-            put_digits(&mut self.0, value, digits);
-            self.0.push(behind);
+            fill_digits(text.get_mut(place).unwrap_or_default(), value);
         }
-        self.0.push(b'"');
+        self.0.extend_from_slice(&text);
     }
 
     fn put_decimal(&mut self, value: u64) {
-        put_digits(&mut self.0, value, value.checked_ilog10().unwrap_or(0).saturating_add(1));
+        put_decimal(&mut self.0, value);
     }
 
     /// Runs of harmless characters, which nearly all text is, are copied as a whole.
     fn put_text(&mut self, text: &str, backslash: Backslash) {
+        if is_all_plain(text.as_bytes()) {
+            return self.0.extend_from_slice(text.as_bytes());
+        }
         let mut rest = text;
         loop {
             let plain = rest.bytes().position(|octet| !is_plain(octet)).unwrap_or(rest.len());
@@ -223,15 +238,28 @@ enum Backslash {
 
 /// Printable ASCII that JSON writes as it is.
 fn is_plain(octet: u8) -> bool {
-    matches!(octet, b' '..=b'~') && octet != b'"' && octet != b'\\'
+    (octet.wrapping_sub(b' ') < 95) & (octet != b'"') & (octet != b'\\')
 }
 
-/// Appends so many decimal digits, leading zeros included.
-pub(super) fn put_digits(out: &mut Vec<u8>, value: u64, digits: u32) {
-    let mut place = 10_u64.saturating_pow(digits.saturating_sub(1));
-    while place > 0 {
-        out.push(b'0'.wrapping_add(u8::try_from(value / place % 10).unwrap_or(0)));
-        place /= 10;
+/// Whether all of a text is. Looks at every octet, because many at a time take less than one by one until the first.
+pub(super) fn is_all_plain(octets: &[u8]) -> bool {
+    octets.iter().fold(true, |all, &octet| all & is_plain(octet))
+}
+
+/// Appends a number in decimal digits.
+pub(super) fn put_decimal(out: &mut Vec<u8>, value: u64) {
+    let digits = usize::try_from(value.checked_ilog10().unwrap_or(0)).unwrap_or(0).saturating_add(1);
+    let mut room = [0; 20];
+    let room = room.get_mut(..digits).unwrap_or_default();
+    fill_digits(room, value);
+    out.extend_from_slice(room);
+}
+
+/// Fills a place with the last decimal digits of a number, leading zeros included.
+fn fill_digits(place: &mut [u8], mut value: u64) {
+    for octet in place.iter_mut().rev() {
+        *octet = b'0'.wrapping_add(u8::try_from(value % 10).unwrap_or(0));
+        value /= 10;
     }
 }
 

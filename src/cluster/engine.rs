@@ -79,6 +79,10 @@ pub struct Node {
     pub lease: Duration,
     /// The engine's clock at its last answer: what arrives later than a lease after it begins none.
     pub answered: Wall,
+    /// All nodes that the engine has named: an engine that has lost everything hears of them again.
+    pub nodes: Vec<String>,
+    /// Whether marks are known here that an empty engine should have: then it has lost some, or others have more.
+    pub has_marks: bool,
 }
 
 /// Whether the engine has to be sure of the term.
@@ -91,7 +95,7 @@ pub enum Fence {
 }
 
 /// How things stand, as the engine sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stand {
     /// The term.
     pub term: Term,
@@ -109,6 +113,11 @@ pub struct Stand {
     pub clock: Wall,
     /// How many sources are pinned.
     pub pins: u64,
+    /// When the engine was found empty by a node that knew more and of nobody else; 1970 if never. Who else may have
+    /// taken part nobody can say.
+    pub unsure: Wall,
+    /// All nodes that ever took part.
+    pub nodes: Vec<String>,
 }
 
 /// What belongs to one request and happens at once or not at all.

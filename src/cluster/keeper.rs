@@ -145,6 +145,7 @@ impl Keeper {
         }
         let mut sent = clock::now();
         self.node.clock = sent.wall;
+        self.node.has_marks = !(self.durable.tokens.is_empty() && self.durable.users.is_empty());
         let mut stand = self.within(link.hello(&self.node)).await?;
         if !stand.written {
             self.stand(Standing::silent(Silence::CatchingUp));
@@ -348,6 +349,9 @@ impl Keeper {
     /// The engine has said how things stand.
     fn stood(&mut self, sent: Mono, stand: &Stand) -> Result<(), Trouble> {
         self.ahead = stand.ahead;
+        if self.node.nodes != stand.nodes {
+            self.node.nodes.clone_from(&stand.nodes);
+        }
         self.engine_clock = Some((stand.clock, sent));
         let standing = Standing::of(stand).ok_or(Trouble::Forgotten)?;
         if matches!(standing.way, Way::Together(_)) {

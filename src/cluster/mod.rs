@@ -23,7 +23,7 @@ pub use address::{Address, Problem as AddressProblem, Tls};
 pub use engine::{Change, Note, SLOTS_MAX, Settled, Step, Term, Then, Trouble};
 pub use form::{NoteKey, SlotKey, SlotValue, slot};
 pub use seal::{About, KEY_OCTETS};
-pub use standing::{Silence, Standing, Way};
+pub use standing::{Doubt, Silence, Standing, Way};
 
 use crate::clock::{self, Mono, Wall};
 use crate::metrics::Metrics;
@@ -284,5 +284,7 @@ fn node_of(settings: &Settings) -> Node {
         clock: clock::now().wall,
         lease: LEASE,
         answered: Wall::default(),
+        nodes: Vec::new(),
+        has_marks: false,
     }
 }

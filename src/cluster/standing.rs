@@ -16,13 +16,25 @@ use std::time::Duration;
 /// Clocks of nodes may differ by this much more than they said last.
 pub const MARGIN: Duration = Duration::from_secs(5);
 
+/// No window of any token reaches over so much time.
+const LONG_OVER: Duration = Duration::from_secs(3600);
+
 /// How things stand, as one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Who decides.
     pub way: Way,
-    /// Codes of steps up to this time may have been used without our knowing; and so may codes of counters.
-    pub doubt: Option<Wall>,
+    /// What may have been used without our knowing.
+    pub doubt: Option<Doubt>,
+}
+
+/// Codes that may have been used without our knowing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Codes of steps up to this time.
+    pub until: Wall,
+    /// Whether any code of a counter.
+    pub counters: bool,
 }
 
 /// Who decides whether a code is used up.
@@ -61,13 +73,19 @@ impl Standing {
         if !stand.lease {
             return Some(Standing::silent(Silence::Fenced));
         }
-        let doubt = (!stand.complete).then(|| stand.since.plus(stand.ahead).plus(MARGIN));
+        let from = if stand.complete { stand.unsure } else { stand.since.max(stand.unsure) };
+        let until = from.plus(stand.ahead).plus(MARGIN);
+        let over = stand.complete && until.plus(LONG_OVER) < stand.clock;
+        let doubt = (!over).then_some(Doubt { until, counters: !stand.complete });
         Some(Standing { way: Way::Together(stand.term), doubt })
     }
 
     /// This node goes on alone at `now`; others were ahead of the engine by `ahead` at most.
     pub(super) fn alone(now: Wall, ahead: Duration) -> Standing {
-        Standing { way: Way::Alone, doubt: Some(now.plus(ahead).plus(MARGIN)) }
+        Standing {
+            way: Way::Alone,
+            doubt: Some(Doubt { until: now.plus(ahead).plus(MARGIN), counters: true }),
+        }
     }
 
     /// The word for operators and metrics.
@@ -102,18 +120,22 @@ mod tests {
         written: true,
         complete: true,
         lease: true,
-        since: Wall::from_seconds(1000),
+        since: Wall::from_seconds(9000),
         ahead: Duration::from_secs(2),
-        clock: Wall::from_seconds(1001),
+        clock: Wall::from_seconds(9001),
         pins: 0,
+        unsure: Wall::from_seconds(0),
+        nodes: Vec::new(),
     };
 
     #[test]
     fn what_the_engine_says_decides_who_answers() {
         let together = |doubt| Some(Standing { way: Way::Together(Term(7)), doubt });
         assert_eq!(Standing::of(&STAND), together(None));
-        let doubt = Some(Wall::from_seconds(1007));
-        assert_eq!(Standing::of(&Stand { complete: false, ..STAND }), together(doubt));
+        let doubt = |until, counters| Some(Doubt { until: Wall::from_seconds(until), counters });
+        assert_eq!(Standing::of(&Stand { complete: false, ..STAND }), together(doubt(9007, true)));
+        let unsure = Stand { unsure: Wall::from_seconds(8990), ..STAND };
+        assert_eq!(Standing::of(&unsure), together(doubt(8997, false)));
         assert_eq!(Standing::of(&Stand { written: false, ..STAND }), None);
         let fenced = Some(Standing::silent(Silence::Fenced));
         assert_eq!(Standing::of(&Stand { lease: false, ..STAND }), fenced);

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Tables that a reload replaces.
-const RELOADED: [&str; 3] = ["radius.client", "service", "http.caller"];
+const RELOADED: [&str; 5] = ["radius.client", "service", "http.caller", "admin.may", "admin.operator"];
 
 /// Reads a length of time such as `5s` or `30m`, as configuration and command line write it.
 pub fn length(text: &str) -> Option<std::time::Duration> {
@@ -58,7 +58,7 @@ impl Loaded {
         self.problems.iter().filter(|problem| problem.weight == Weight::Warning)
     }
 
-    /// What a reload cannot change, by table: everything but clients and services, as text.
+    /// What a reload cannot change, by table: everything but clients, services, and who may act, as text.
     pub fn fixed(&self) -> BTreeMap<String, String> {
         let mut tables = BTreeMap::new();
         let mut table = String::new();

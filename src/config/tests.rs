@@ -447,6 +447,10 @@ fn http_settings_are_checked_together() {
         ),
         (caller("token-file = \"token\"\ncertificate-name = \"b\""), "a caller shows one thing"),
         (caller(""), "a caller shows one thing"),
+        (
+            caller("token-file = \"token\"").replace("\"a\"", "\"root\""),
+            "this name stands for a user of this machine",
+        ),
         (caller("certificate-name = \"b.example.jp\""), "no certificate is asked for without authorities"),
         (format!("{tls}[[http.caller]]\ntoken-file = \"token\"\n"), "http.caller[0].name: it is missing"),
     ] {
@@ -482,7 +486,10 @@ bindings = "poll"
 poll-every = "10m"
 seal-key-credential = "ldap.password"
 password-cache = "5m"
+token-base = "ou=tokens,dc=example,dc=com"
 [service.s]
+second-step = "always"
+without-token = "password"
 "#;
     let found = place.problems(text);
     for (line, key) in [
@@ -496,6 +503,8 @@ password-cache = "5m"
         (8, "directory.ldap.max-stale"),
         (17, "directory.ldap.seal-key-credential"),
         (18, "directory.ldap.password-cache"),
+        (19, "directory.ldap.token-base: it does not lie below base"),
+        (22, "service.s.without-token"),
     ] {
         let fits = |found: &&String| found.starts_with(&format!("f.toml:{line}:")) && found.contains(key);
         assert!(found.iter().any(|found| fits(&found)), "{line} {key}: {found:#?}");

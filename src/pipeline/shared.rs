@@ -548,13 +548,13 @@ impl Case {
     }
 
     fn any_in_doubt<'t>(&self, mut codes: impl Iterator<Item = (&'t Token, otp::Step)>) -> bool {
-        let Some(until) = self.joint.as_ref().and_then(|joint| joint.standing.doubt) else { return false };
+        let Some(doubt) = self.joint.as_ref().and_then(|joint| joint.standing.doubt) else { return false };
         codes.any(|(token, step)| match token.parameters.moving {
             Moving::Time { period } => {
                 let window = u64::from(token.parameters.window.forward());
-                step.0 <= otp::step_at(until, period).0.saturating_add(window)
+                step.0 <= otp::step_at(doubt.until, period).0.saturating_add(window)
             }
-            Moving::Counter { .. } => true,
+            Moving::Counter { .. } => doubt.counters,
         })
     }
 }

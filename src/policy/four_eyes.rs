@@ -59,7 +59,7 @@ pub enum NoDecision {
 }
 
 impl NoDecision {
-    /// The word in the audit log and in `docs/reasons.md`.
+    /// The word in the audit log and in `docs/refusals.md`.
     pub const fn word(self) -> &'static str {
         match self {
             NoDecision::SamePerson => "same-person",

@@ -8,10 +8,8 @@ use std::ops::Deref;
 const SHORT: usize = 76;
 
 /// A written packet, or one that is being written.
-#[derive(Clone)]
 pub struct PacketOctets(Kept);
 
-#[derive(Clone)]
 enum Kept {
     Short(ArrayVec<u8, SHORT>),
     Long(Vec<u8>),
@@ -60,6 +58,13 @@ impl PacketOctets {
         if let Some(place) = all.get_mut(at..).and_then(|rest| rest.get_mut(..octets.len())) {
             place.copy_from_slice(octets);
         }
+    }
+}
+
+/// In one piece, where the array's own way is octet by octet.
+impl Clone for PacketOctets {
+    fn clone(&self) -> PacketOctets {
+        PacketOctets::from(&**self)
     }
 }
 

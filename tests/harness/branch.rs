@@ -87,6 +87,16 @@ impl Branch {
         });
     }
 
+    /// Kills the daemon and opens again, so much later on its clock.
+    pub fn killed_and_reopened_later(&mut self, seconds: i64) {
+        let Branch { world, clock, ahead } = self;
+        world.restart(|daemon| {
+            daemon.kill();
+            *ahead += seconds;
+            clock.ahead(*ahead);
+        });
+    }
+
     /// The daemon's time.
     pub fn now(&self) -> u64 {
         Clock::time(self.ahead)

@@ -156,7 +156,11 @@ impl Operations {
         let claims = match self.claim(tried, id, now) {
             Ok(claims) => claims,
             Err(wrong) => {
-                let mut marks = self.fail(user, Guess::Code, wrong.code, profile, now);
+                // A code that was right once is no guess.
+                let mut marks = match wrong.why {
+                    Refuse::CodeUsed => Marks::new(),
+                    _ => self.fail(user, Guess::Code, wrong.code, profile, now),
+                };
                 for token in wrong.tokens.iter().take(crate::tokens::TOKENS_MAX) {
                     let renewal = crate::state::renewal(token);
                     let durable = &self.drive.pipeline().tables().durable;

@@ -122,7 +122,7 @@ impl Operations {
             );
             return Ok(Told::Explained(steps));
         }
-        let layout = format!("layout {:?}", profile.layout);
+        let layout = format!("layout {}", profile.layout);
         let layout = layout.as_str();
         match (asked, profile.second_step) {
             (_, SecondStep::Always) => {

@@ -19,6 +19,15 @@ use std::sync::Arc;
 /// More users than a contract has.
 pub(super) const ALL: usize = 10_000;
 
+/// How much is asked of the directory for one user.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Only what memory does not know at all: a list may be long.
+    Memory,
+    /// Everything: dates too.
+    Directory,
+}
+
 /// Which users a list is about.
 pub(super) struct Wanted<'a> {
     pub contract: Option<&'a str>,
@@ -71,6 +80,17 @@ impl Operations {
         let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
         let mut users = Vec::new();
         let mut after = after.map(str::to_owned);
+        if let Some(mut locked) = self.locked_in_memory(wanted, now) {
+            locked.retain(|user| contract.is_none() || user.contract == contract);
+            locked.retain(|user| after.as_deref().is_none_or(|after| &*user.name > after));
+            locked.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+            let next =
+                (locked.len() > limit).then(|| locked.get(limit - 1).map(|user| user.name.to_string()));
+            for user in locked.iter().take(limit) {
+                users.push(self.shown_user(user, None, Depth::Memory, now).await?);
+            }
+            return Ok(Told::Users { users, next: next.flatten() });
+        }
         loop {
             let deadline = now.mono.plus(PATIENCE);
             let page = self.registry().users(contract.as_ref(), after.as_deref(), PAGE_MAX, deadline).await?;
@@ -80,7 +100,7 @@ impl Operations {
                 if wanted.locked && !self.is_locked(&registered.user, now) {
                     continue;
                 }
-                users.push(self.shown_user(&registered.user, Some(&registered), now).await?);
+                users.push(self.shown_user(&registered.user, Some(&registered), Depth::Memory, now).await?);
                 if users.len() >= limit {
                     return Ok(Told::Users { users, next: after });
                 }
@@ -98,7 +118,17 @@ impl Operations {
         // Where the directory keeps no life of tokens, what memory knows is all there is to see.
         let registered = self.registry().reread(&user, now.mono.plus(PATIENCE)).await.ok().flatten();
         let registered = registered.map(|seen| seen.value);
-        Ok(Told::User(Box::new(self.shown_user(&user, registered.as_ref(), now).await?)))
+        Ok(Told::User(Box::new(self.shown_user(&user, registered.as_ref(), Depth::Directory, now).await?)))
+    }
+
+    /// Who is locked, if that is asked and memory knows all of them: then nobody else has to be looked at.
+    fn locked_in_memory(&self, wanted: &Wanted<'_>, now: Moment) -> Option<Vec<Arc<User>>> {
+        if !wanted.locked {
+            return None;
+        }
+        let tables = self.drive.pipeline().tables();
+        let locked = tables.durable.users.locked(now.wall);
+        locked.into_iter().map(|id| tables.bindings.user(id)).collect()
     }
 
     pub(super) async fn list_tokens_of(
@@ -141,7 +171,7 @@ impl Operations {
             let last = page.len() < PAGE_MAX;
             for record in page {
                 after = Some(record.serial.to_string());
-                let shown = self.shown_record(&record, now).await?;
+                let shown = self.shown_with(&record, &self.owners_in_memory(&record), now);
                 if wanted.is_none_or(|stage| shown.state == stage.text()) {
                     tokens.push(shown);
                 }
@@ -204,6 +234,7 @@ impl Operations {
         &self,
         user: &Arc<User>,
         registered: Option<&Registered>,
+        depth: Depth,
         now: Moment,
     ) -> Result<UserShown, Refuse> {
         let user = registered.map_or(user, |registered| &registered.user);
@@ -217,6 +248,10 @@ impl Operations {
         if let Some(registered) = registered {
             let serials = [&registered.token, &registered.pending, &registered.former];
             for serial in serials.into_iter().flatten() {
+                let is_known = tokens.iter().any(|token| token.serial == serial.as_str());
+                if is_known && depth == Depth::Memory {
+                    continue;
+                }
                 let place = if registered.former.as_ref() == Some(serial)
                     && registered.token.as_ref() != Some(serial)
                 {
@@ -288,6 +323,10 @@ impl Operations {
     /// A token as its entry has it, with its first owner.
     async fn shown_record(&self, record: &Record, now: Moment) -> Result<TokenShown, Refuse> {
         let owners = self.owners(record, now).await?;
+        Ok(self.shown_with(record, &owners, now))
+    }
+
+    fn shown_with(&self, record: &Record, owners: &[Arc<User>], now: Moment) -> TokenShown {
         let owner = owners.first();
         let lock = match owner {
             Some(owner) if self.is_locked(owner, now) => Lock::Locked,
@@ -303,7 +342,7 @@ impl Operations {
         }
         let mut shown = self.shown_in(record, owner.map(|owner| &**owner), stage, now);
         shown.opens = opens.map(time_text);
-        Ok(shown)
+        shown
     }
 
     fn shown_in(&self, record: &Record, owner: Option<&User>, stage: Stage, now: Moment) -> TokenShown {

@@ -134,12 +134,7 @@ impl Operations {
             self.take_away(&serial).await;
             return Err(why);
         }
-        // What it replaces never worked, or has ended: nobody needs its entry any more.
-        if let Some(before) = &scene.token
-            && before.value.owners.iter().all(|owner| *owner == scene.user().id)
-        {
-            self.take_away(&before.value.serial).await;
-        }
+        self.take_away_before(&scene).await;
         let about = super::letter::About {
             profile: &scene.profile,
             user: &scene.user().name,
@@ -162,6 +157,15 @@ impl Operations {
             serial: Some(issued.serial.clone()),
             told: Told::Issued(Box::new(issued)),
         })
+    }
+
+    /// Removes the token that was there before a new one, if it was this user's alone: it never worked, or has ended.
+    async fn take_away_before(&self, scene: &Scene) {
+        if let Some(before) = &scene.token
+            && before.value.owners.iter().all(|owner| *owner == scene.user().id)
+        {
+            self.take_away(&before.value.serial).await;
+        }
     }
 
     /// Removes a token that nobody refers to any more. If that fails, an entry is left that no one can use.
@@ -220,6 +224,7 @@ impl Operations {
             reissue_from: Some(None),
         };
         self.set_user(scene.user(), scene.version.clone(), set).await?;
+        self.take_away_before(&scene).await;
         self.wait_until(scene.user().id, |user| has_active(user, &token.value.serial)).await;
         done(format!("token {serial} is registered for {user} and in service"), Some(serial))
     }

@@ -64,6 +64,8 @@ impl Operations {
         let deadline = now.mono.plus(PATIENCE);
         let seen = self.registry().user(&user_name(name)?, deadline).await?;
         let Seen { value: registered, version } = seen.ok_or_else(|| Refuse::UserUnknown(name.to_owned()))?;
+        // What other nodes know of the user. Without them the act is refused when it is recorded.
+        let _ = self.drive.refresh(&registered.user).await;
         let token = match &registered.token {
             Some(serial) => self.registry().token(serial, deadline).await?,
             None => None,
@@ -118,8 +120,7 @@ impl Operations {
 
     /// Everybody whom a token is bound to.
     pub(super) async fn owners(&self, record: &Record, now: Moment) -> Result<Vec<Arc<User>>, Refuse> {
-        let bindings = &self.drive.pipeline().tables().bindings;
-        let known: Vec<_> = record.owners.iter().filter_map(|id| bindings.user(*id)).collect();
+        let known = self.owners_in_memory(record);
         if !known.is_empty() || record.owners.is_empty() {
             return Ok(known);
         }
@@ -129,6 +130,12 @@ impl Operations {
         let users = self.registry().users(Some(contract), None, super::look::ALL, deadline).await?;
         let owns = |registered: &Registered| record.owners.contains(&registered.user.id);
         Ok(users.into_iter().filter(owns).map(|registered| registered.user).collect())
+    }
+
+    /// Those of them whom memory knows.
+    pub(super) fn owners_in_memory(&self, record: &Record) -> Vec<Arc<User>> {
+        let bindings = &self.drive.pipeline().tables().bindings;
+        record.owners.iter().filter_map(|id| bindings.user(*id)).collect()
     }
 
     pub(super) async fn token(&self, serial: &str, now: Moment) -> Result<Option<Seen<Record>>, Refuse> {

@@ -25,13 +25,13 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// What the schema says of its own form, and what this version makes.
 const FORM: &str = "select obj_description(to_regnamespace('sekisho')::oid, 'pg_namespace')";
-const FORM_NOW: &str = "sekisho 1";
+const FORM_NOW: &str = "sekisho 3";
 
 /// Held while the schema is made: nodes that start together do not make it twice.
 const LOCK: &str = "select pg_advisory_xact_lock(7165484)";
 
-/// What each session needs: plans that stay right while the tables grow, and commits that are on disk. A plan that must
-/// scan although it is told not to costs more than anything on paper, and would be compiled for most of a second.
+/// What each session needs: plans that stay right while the tables grow, nothing compiled for statements of a
+/// millisecond, and commits that are on disk.
 const PREPARE: &str = "set enable_seqscan = off; set jit = off; \
     select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local'); \
     set client_min_messages = warning";
@@ -121,7 +121,7 @@ impl Postgres {
 impl Statements {
     async fn prepare(client: &Client) -> Result<Statements, Error> {
         Ok(Statements {
-            hello: client.prepare("select * from sekisho.hello($1, $2, $3, $4)").await?,
+            hello: client.prepare("select * from sekisho.hello($1, $2, $3, $4, $5, $6)").await?,
             beat: client.prepare("select * from sekisho.beat($1, $2, $3, $4, $5, $6, $7)").await?,
             settle: client
                 .prepare(
@@ -175,13 +175,15 @@ impl Link for Connection {
         async move {
             let (name, alone) = (&*node.name, &*node.alone);
             let wall = milliseconds(node.clock.since(Wall::default()));
-            let asked: [&(dyn ToSql + Sync); 4] = [&name, &wall, &alone, &self.run];
+            let asked: [&(dyn ToSql + Sync); 6] =
+                [&name, &wall, &alone, &self.run, &node.nodes, &node.has_marks];
             let row = self.client.query_one(&self.statements.hello, &asked).await.map_err(trouble)?;
             stand(&row)
         }
         .boxed()
     }
 
+    /// Its commit waits for disk and standby like any other: a server that cannot commit is not there.
     fn beat<'a>(&'a self, node: &'a Node) -> BoxFuture<'a, Result<Stand, Trouble>> {
         self.beat_with(node, false).boxed()
     }
@@ -273,6 +275,8 @@ fn stand(row: &Row) -> Result<Stand, Trouble> {
         ahead: Duration::from_millis(number(6)?),
         clock: wall(7)?,
         pins: number(8)?,
+        unsure: wall(9)?,
+        nodes: row.try_get::<_, Option<Vec<String>>>(10).map_err(trouble)?.unwrap_or_default(),
     })
 }
 

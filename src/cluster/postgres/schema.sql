@@ -2,7 +2,7 @@
 -- under one lock, which is held until the commit is as durable as the server makes it: no two steps are ever judged by
 -- what the other has not written yet. Times are milliseconds since 1970 by the server's clock.
 create schema if not exists sekisho;
-comment on schema sekisho is 'sekisho 1';
+comment on schema sekisho is 'sekisho 3';
 
 create table if not exists sekisho.slot (key bytea primary key, value bytea not null);
 create table if not exists sekisho.pin (source text primary key);
@@ -11,6 +11,10 @@ create table if not exists sekisho.node (
 create table if not exists sekisho.cluster (
   one boolean primary key default true check (one), run text not null, term bigint not null, since bigint not null,
   alone text not null, lease bigint not null);
+alter table sekisho.cluster add column if not exists unsure bigint not null default 0;
+drop function if exists sekisho.hello(text, bigint, text, text);
+drop function if exists sekisho.beat(text, bigint, text, bigint, text, boolean, bigint);
+drop function if exists sekisho.standing(text, bigint);
 -- What is short-lived need not survive a crash of the server: who has lost it is refused, never let in.
 create unlogged table if not exists sekisho.note (key bytea primary key, value bytea not null, ends bigint not null);
 create index if not exists note_ends on sekisho.note (ends);
@@ -20,10 +24,11 @@ create or replace function sekisho.moment() returns bigint language sql volatile
 
 create or replace function sekisho.standing(node text, now_ms bigint) returns table (
   word text, term bigint, written boolean, complete boolean, lease boolean, since bigint, ahead bigint, clock bigint,
-  pins bigint) language sql volatile as $$
+  pins bigint, unsure bigint, nodes text[]) language sql volatile as $$
   select 'ok', c.term, coalesce((select n.written from sekisho.node n where n.name = $1), false),
     not exists (select from sekisho.node n where not n.written), c.alone = '' or c.lease > $2, c.since,
-    (select greatest(max(n.ahead), 0) from sekisho.node n), $2, (select count(*) from sekisho.pin)
+    (select greatest(max(n.ahead), 0) from sekisho.node n), $2, (select count(*) from sekisho.pin), c.unsure,
+    (select array_agg(n.name order by n.name) from sekisho.node n)
   from sekisho.cluster c
 $$;
 
@@ -34,9 +39,9 @@ create or replace function sekisho.doubt(now_ms bigint) returns void language sq
 $$;
 
 create or replace function sekisho.hello(
-  node text, wall bigint, alone_now text, run_now text) returns table (
+  node text, wall bigint, alone_now text, run_now text, heard_of text[], has_marks boolean) returns table (
   word text, term bigint, written boolean, complete boolean, lease boolean, since bigint, ahead bigint, clock bigint,
-  pins bigint) language plpgsql volatile as $$
+  pins bigint, unsure bigint, nodes text[]) language plpgsql volatile as $$
 declare
   c sekisho.cluster;
   known boolean;
@@ -47,14 +52,18 @@ begin
   now_ms := sekisho.moment();
   select * into c from sekisho.cluster;
   if not found then
-    insert into sekisho.cluster values (true, run_now, 0, now_ms, alone_now, 0) returning * into c;
+    -- Empty: who took part is known from the nodes alone. One that has marks and knows of nobody may not be the only one.
+    insert into sekisho.cluster values (true, run_now, 0, now_ms, alone_now, 0,
+      case when has_marks and cardinality(heard_of) = 0 then now_ms else 0 end) returning * into c;
+    insert into sekisho.node select h.name, now_ms, 0, false from unnest(heard_of) as h (name) on conflict do nothing;
     update sekisho.node n set written = false;
     in_doubt := true;
   end if;
   -- Who holds the lease may change only while it is not live, or by the word of its holder: it could be on its own.
   if c.alone <> alone_now then
     if c.alone <> '' and c.alone <> node and c.lease > now_ms then
-      return query select 'differs ' || c.alone, 0::bigint, false, false, false, 0::bigint, 0::bigint, 0::bigint, 0::bigint;
+      return query select 'differs ' || c.alone, 0::bigint, false, false, false, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
+      0::bigint, null::text[];
       return;
     end if;
     update sekisho.cluster set alone = alone_now, lease = 0;
@@ -88,7 +97,7 @@ create or replace function sekisho.beat(
   node text, wall bigint, alone_now text, lease_ms bigint, run_now text, wrote boolean,
   answered bigint) returns table (
   word text, term bigint, written boolean, complete boolean, lease boolean, since bigint, ahead bigint, clock bigint,
-  pins bigint) language plpgsql volatile as $$
+  pins bigint, unsure bigint, nodes text[]) language plpgsql volatile as $$
 declare
   c sekisho.cluster;
   known boolean;
@@ -111,7 +120,8 @@ begin
     word_now := 'forgotten';
   end if;
   if word_now is not null then
-    return query select word_now, 0::bigint, false, false, false, 0::bigint, 0::bigint, 0::bigint, 0::bigint;
+    return query select word_now, 0::bigint, false, false, false, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
+      0::bigint, null::text[];
     return;
   end if;
   known := known or wrote;

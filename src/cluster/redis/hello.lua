@@ -1,4 +1,5 @@
--- ARGV: node, its wall clock in ms, the node that may go on alone or '', lease in ms, identity of the server process
+-- ARGV: node, its wall clock in ms, the node that may go on alone or '', lease in ms, identity of the server process,
+--   (two for beats), all nodes that it has heard of, 1 if it has marks
 local node, wall, alone, run = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[5]
 local c = redis.call('HMGET', C, 'run', 'term', 'alone', 'lease')
 local doubt = false
@@ -22,6 +23,14 @@ if c[1] ~= run or not c[2] then
   end
   redis.call('HSET', C, 'run', run)
   doubt = true
+end
+
+-- Empty: who took part is known from the nodes alone. One that has marks and knows of nobody may not be the only one.
+if not c[2] then
+  for name in string.gmatch(ARGV[8], '%S+') do
+    if redis.call('HEXISTS', N, name) == 0 then redis.call('HSET', N, name, whole(now) .. ' 0 0') end
+  end
+  if ARGV[9] == '1' and ARGV[8] == '' then redis.call('HSET', C, 'unsure', whole(now)) end
 end
 
 local entry = redis.call('HGET', N, node)

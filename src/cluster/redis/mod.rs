@@ -157,7 +157,9 @@ impl Connection {
             .arg(reading::whole_milliseconds(node.lease))
             .arg(self.run.as_bytes())
             .arg(wrote)
-            .arg(reading::milliseconds(node.answered));
+            .arg(reading::milliseconds(node.answered))
+            .arg(node.nodes.join(" "))
+            .arg(u8::from(node.has_marks));
         let said: Value = call.invoke_async(&mut redis).await.map_err(trouble)?;
         reading::stand(said)
     }

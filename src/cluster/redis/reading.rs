@@ -29,8 +29,13 @@ pub fn stand(said: Value) -> Result<Stand, Trouble> {
         ahead: Duration::from_millis(next()?),
         clock: wall(next()?),
         pins: next()?,
+        unsure: wall(next()?),
+        nodes: Vec::new(),
     };
-    Ok(stand)
+    let names = rest.next();
+    let names = names.as_ref().and_then(octets).and_then(|names| std::str::from_utf8(names).ok());
+    let nodes = names.ok_or(Trouble::Unclear)?.split_whitespace().map(str::to_owned).collect();
+    Ok(Stand { nodes, ..stand })
 }
 
 /// What became of each step.

@@ -17,15 +17,17 @@ local function lease_is_live(alone, lease)
 end
 
 local function standing(node)
-  local c = redis.call('HMGET', C, 'term', 'since', 'alone', 'lease')
-  local all, mine, ahead = 1, 0, 0
+  local c = redis.call('HMGET', C, 'term', 'since', 'alone', 'lease', 'unsure')
+  local all, mine, ahead, names = 1, 0, 0, {}
   local nodes = redis.call('HGETALL', N)
   for at = 1, #nodes, 2 do
     local off, written = string.match(nodes[at + 1], '^%S+ (%S+) (%S+)$')
+    names[#names + 1] = nodes[at]
     if written ~= '1' then all = 0 end
     if nodes[at] == node and written == '1' then mine = 1 end
     if tonumber(off) > ahead then ahead = tonumber(off) end
   end
   local live = lease_is_live(c[3] or '', c[4]) and 1 or 0
-  return {'ok', c[1], mine, all, live, c[2], whole(ahead), whole(now), redis.call('SCARD', P)}
+  return {'ok', c[1], mine, all, live, c[2], whole(ahead), whole(now), redis.call('SCARD', P), c[5] or '0',
+    table.concat(names, ' ')}
 end

@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::secret::{self, Reach, Written};
+use crate::admin::caller::DAEMON;
 use crate::config::file;
 use crate::config::problem::Key;
 use crate::http::{Callers, Cleartext, Pace, Paces, tls};
@@ -54,6 +55,9 @@ pub fn http(written: &file::Http, report: &mut Report<'_>) -> Option<Http> {
     let paces = Paces { requests: requests?, setups: setups? };
     Some(Http { listen, cleartext, monitoring, tls: tls.ok()?, callers, paces })
 }
+
+/// Names that `[[admin.operator]]` gives roles to unasked, to whoever runs the daemon.
+const LOCAL: [&str; 2] = ["root", DAEMON];
 
 struct Table<'t, 'l> {
     at: Key,
@@ -149,6 +153,10 @@ impl Table<'_, '_> {
             let at = self.at.name("caller").item(index);
             let right = "write the name that [[admin.operator]] gives its roles to";
             let name = self.report.need(&at.name("name"), caller.name.as_deref(), right);
+            if name.is_some_and(|name| LOCAL.contains(&name)) {
+                let why = "this name stands for a user of this machine, who acts on the local socket";
+                self.report.refuse(&at.name("name"), why, "choose a name of the system that calls");
+            }
             let token = Written {
                 name: "token",
                 inline: None,

@@ -14,7 +14,7 @@ macro_rules! refusals {
             /// Every refusal.
             pub const ALL: &'static [Refusal] = &[$(Refusal::$name),*];
 
-            /// The word in the audit log and in `docs/reasons.md`.
+            /// The word in the audit log and in `docs/refusals.md`.
             pub const fn word(self) -> &'static str {
                 match self { $(Refusal::$name => $word),* }
             }
