@@ -20,6 +20,8 @@ pub enum Refuse {
     RenewalFrom(String),
     /// A second person's answer does not count.
     Request(NoDecision),
+    /// Whoever asked for what waits may not do it any more.
+    AskerMayNot,
     /// The directory has not made the change.
     NotChanged(NotChanged),
     /// The directory cannot be asked.
@@ -133,6 +135,7 @@ impl Refuse {
             Refuse::WaitingUntil(_) => Refusal::Waiting.word(),
             Refuse::RenewalFrom(_) => Refusal::TooEarly.word(),
             Refuse::Request(no) => no.word(),
+            Refuse::AskerMayNot => "asker-may-not",
             Refuse::NotChanged(NotChanged::Conflict) => "conflict",
             Refuse::NotChanged(NotChanged::Exists) => "exists-already",
             Refuse::NotChanged(NotChanged::Refused(_)) => "directory-refused",
@@ -183,6 +186,7 @@ impl Refuse {
     /// Every word, for the table of `docs/refusals.md`.
     pub fn words() -> Vec<&'static str> {
         let mut words = vec![
+            "asker-may-not",
             "conflict",
             "exists-already",
             "directory-refused",
@@ -281,6 +285,7 @@ impl Refuse {
             | Refuse::WaitingUntil(_)
             | Refuse::RenewalFrom(_)
             | Refuse::Request(_)
+            | Refuse::AskerMayNot
             | Refuse::ContractThere(_)
             | Refuse::NoContract(_)
             | Refuse::ContractNotEnabled(_)
@@ -319,6 +324,9 @@ impl fmt::Display for Refuse {
             }
             Refuse::RenewalFrom(time) => write!(f, "the token is not due yet; it may be renewed from {time} on"),
             Refuse::Request(no) => no.fmt(f),
+            Refuse::AskerMayNot => f.write_str(
+                "whoever asked for it may not do it any more, so it cannot be approved; somebody who may asks again",
+            ),
             Refuse::NotChanged(not) => not.fmt(f),
             Refuse::Directory(unavailable) => unavailable.fmt(f),
             Refuse::Stale => f.write_str("the directory has not been read yet, or not lately"),

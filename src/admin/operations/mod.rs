@@ -25,7 +25,7 @@ mod set_up;
 mod status;
 mod why;
 
-use super::caller::{Actor, Caller, Operators};
+use super::caller::{Actor, Asker, Caller, Operators};
 use super::deed::Deed;
 use super::evidence::{Acted, Outcome};
 use super::protocol::{Ask, Mode, Question, Told};
@@ -228,7 +228,7 @@ impl Operations {
         };
         if rules.authority.needs_second(deed.act()) {
             let until = now.wall.plus(rules.request_lifetime);
-            let asked = match self.requests.ask(&deed, &actor.name, &actor.person, now.wall, until) {
+            let asked = match self.requests.ask(&deed, &actor.name, Asker::of(actor), now.wall, until) {
                 Ok(asked) => asked,
                 Err(why) => return self.refused(&acted, marks, why, now).await,
             };
