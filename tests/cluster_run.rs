@@ -157,6 +157,7 @@ impl Trial {
             let _end = End(&run);
             std::thread::sleep(FAIR);
             for fault in &self.faults {
+                println!("{fault:?}");
                 run.turn_weather();
                 suffer(*fault, bank, &mut dice);
                 bank.wait_until_ready(&format!("after {fault:?}"));
@@ -263,8 +264,7 @@ fn goes_on_alone(bank: &Bank) {
 }
 
 #[test]
-#[ignore = "until nodes can share an engine"]
-fn two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
+fn otp_26_two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
     let mut trial = Trial::new(Kind::Redis, 2);
     // Clocks of nodes are never quite the same.
     trial.plan.ahead = vec![-9, 9];
@@ -272,10 +272,11 @@ fn two_nodes_on_redis_accept_a_code_once_whatever_breaks() {
 }
 
 #[test]
-#[ignore = "until nodes can share an engine"]
-fn three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_over() {
+fn otp_26_three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_over() {
     let mut trial = Trial::new(Kind::Postgres, 3);
     trial.plan.standby = Standby::Yes;
+    // Two disks have to be waited for.
+    trial.plan.state = "cluster-timeout = \"3s\"\n".into();
     trial.faults.push(Fault::FailOver);
     trial.plan.ahead = vec![-9, 0, 9];
     trial.hold();
@@ -283,8 +284,7 @@ fn three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_fail_ove
 
 /// What Redis answers before its replica has it is lost with it: then each node still refuses what it knows itself.
 #[test]
-#[ignore = "until nodes can share an engine"]
-fn after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
+fn otp_26_after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.plan.standby = Standby::Yes;
     trial.promise.scope = Scope::Node;
@@ -294,7 +294,6 @@ fn after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
 
 /// The nodes tell it what they know. Until each has, a code that one of them has accepted is new to the others.
 #[test]
-#[ignore = "until nodes can share an engine"]
 fn an_engine_that_has_forgotten_everything_is_told_by_the_nodes() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.promise.scope = Scope::Node;
@@ -304,7 +303,6 @@ fn an_engine_that_has_forgotten_everything_is_told_by_the_nodes() {
 }
 
 #[test]
-#[ignore = "until nodes can share an engine"]
 fn a_lost_answer_is_given_once_more_and_a_replay_is_refused_on_three_nodes() {
     let mut trial = Trial::new(Kind::Redis, 3);
     trial.plan.client = "lost-answer-grace = \"5s\"\n".into();
@@ -317,8 +315,7 @@ fn a_lost_answer_is_given_once_more_and_a_replay_is_refused_on_three_nodes() {
 }
 
 #[test]
-#[ignore = "until nodes can share an engine"]
-fn one_named_node_goes_on_alone_and_is_fenced_when_the_engine_returns() {
+fn otp_26_one_named_node_goes_on_alone_and_is_fenced_when_the_engine_returns() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.plan.state.push_str("cluster-lost = \"alone\"\ncluster-alone = \"a\"\n");
     let mut dice = Dice::new(trial.seed);
@@ -344,7 +341,6 @@ fn the_run_notices_nodes_that_share_nothing() {
 }
 
 #[test]
-#[ignore = "until nodes can share an engine"]
 fn the_run_notices_an_engine_that_forgot_and_nodes_that_lost_their_journals() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.faults.clear();

@@ -1,9 +1,11 @@
 //! The directory's side of a token's life: confirmed over RADIUS, asked by contract, stopped at once, read where nothing
 //! can be written.
 
-use crate::harness::daemon::Daemon;
-use crate::harness::world::{PASSWORD, Person, person};
+use crate::harness::daemon::{Daemon, write};
+use crate::harness::world::{PASSWORD, Person, octets, person};
 use crate::harness::{World, WorldBuilder, at_step_begin, slapd, wait_for};
+use sekisho::directory::seal::Keyring;
+use sekisho::secret::Secret;
 use std::time::Duration;
 
 /// A user whose token's entry, and whose own, have further lines.
@@ -270,3 +272,107 @@ fn s_15_a_daemon_killed_while_it_confirms_accepts_the_code_once() {
         assert_eq!(state_of(&world, name), ["active"], "{name}");
     }
 }
+
+#[test]
+fn keys_rotate_and_tokens_are_sealed_anew_while_logins_go_on() {
+    let names: Vec<String> = (0..40).map(|number| format!("user{number}")).collect();
+    let people: Vec<Person> = names.iter().map(|name| person(name, &[(6, 30)])).collect();
+    // Sealed under the first key, as our own commands would have written them.
+    let mut builder = writing(people);
+    builder.ldap = "seal-key-file = \"seal.key\"".into();
+    let mut world = builder.prepare();
+    write(world.directory.path(), "seal.key", KEYS);
+    let mut keyring = Keyring::default();
+    keyring.add(KEYS).unwrap();
+    for (number, name) in names.iter().enumerate() {
+        let token = world.token(name, 0);
+        let key = Secret::new(octets(&token.secret_hex));
+        let sealed = keyring.seal(&token.serial, &key, [u8::try_from(number).unwrap(); 24]).unwrap();
+        set(&world, &token.dn(), "oathSecret", &sealed);
+    }
+    world.restart(drop);
+    let under = |world: &World, id: &str| {
+        let ldif = world.slapd.dump().replace("\n ", "");
+        ldif.lines().filter(|line| line.starts_with(&format!("oathSecret: {{sekisho:v1}}{id}:"))).count()
+    };
+    assert_eq!((under(&world, "2025"), under(&world, "2026")), (40, 0));
+    assert!(world.gateway.login("user0", &world.token("user0", 0).field(0)).is_accept());
+
+    let said = world.done(&["keys", "rotate", "2026"], "");
+    assert!(said.contains("reload every node"), "{said}");
+    let again = world.command(&["keys", "rotate", "2026"], "");
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    world.daemon.signal("HUP");
+    wait_for("the new key", || {
+        let keys: serde_json::Value =
+            serde_json::from_str(&world.done(&["keys", "list", "--json"], "")).unwrap();
+        (keys["keys"] == serde_json::json!(["2026", "2025"])).then_some(())
+    });
+    let would = world.done(&["keys", "rewrap", "--dry-run"], "");
+    assert!(would.contains("under the key 2026"), "{would}");
+    assert_eq!(under(&world, "2026"), 0);
+
+    std::thread::scope(|scope| {
+        let gateway = world.second_gateway();
+        let (world, names) = (&world, &names);
+        let logins = scope.spawn(move || {
+            for name in &names[1..] {
+                assert!(gateway.login(name, &world.token(name, 0).field(0)).is_accept(), "{name}");
+            }
+        });
+        let said = world.done(&["keys", "rewrap"], "");
+        assert!(said.contains("sealed anew: 40 tokens looked at, 40 sealed under 2026"), "{said}");
+        logins.join().unwrap();
+    });
+    assert_eq!((under(&world, "2025"), under(&world, "2026")), (0, 40));
+    let said = world.done(&["keys", "rewrap", "--json"], "");
+    assert!(said.contains("\"resealed\":0"), "what is done is passed over: {said}");
+    let outcomes: Vec<_> = world
+        .audit()
+        .into_iter()
+        .filter(|line| line["event"] == "keys")
+        .map(|line| line["outcome"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(outcomes, ["begun", "done", "begun", "done"]);
+    // The old key may go now.
+    let file = world.directory.path().join("seal.key");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let kept: String =
+        text.lines().filter(|line| line.starts_with("2026:")).map(|line| format!("{line}\n")).collect();
+    write(world.directory.path(), "seal.key", &kept);
+    world.restart(|daemon| daemon.stop());
+    assert!(world.gateway.login("user1", &world.token("user1", 0).field(30)).is_accept());
+}
+
+#[test]
+fn check_says_whether_the_directory_could_be_written_to_and_changes_nothing() {
+    let people = || vec![person("alice", &[(6, 30)])];
+    let checked = |builder: WorldBuilder| {
+        let world = builder.prepare();
+        let before = world.slapd.dump();
+        let output = world.command(&["check", "--online"], "");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(world.slapd.dump(), before);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sealing = |builder: WorldBuilder| {
+        let key = tempfile::tempdir().unwrap().keep().join("seal.key");
+        write(key.parent().unwrap(), "seal.key", KEYS);
+        WorldBuilder { ldap: format!("seal-key-file = {key:?}"), ..builder }
+    };
+    let ready = checked(sealing(writing(people())));
+    assert!(!ready.contains("read-only"), "{ready}");
+    let unsealed = checked(writing(people()));
+    assert!(unsealed.contains("set seal-key-file") && !unsealed.contains("may not write"), "{unsealed}");
+    let barred = checked(sealing(WorldBuilder::of(people())));
+    assert_eq!(barred.matches("may not write").count(), 3, "{barred}");
+    let bare =
+        checked(sealing(WorldBuilder { slapd: slapd::Options::default(), ..WorldBuilder::of(people()) }));
+    assert!(bare.contains("the schema lacks sekishoUser, sekishoToken"), "{bare}");
+    let nowhere = sealing(writing(people()));
+    let ldap = format!("{}\ntoken-base = \"ou=nowhere,{}\"", nowhere.ldap, slapd::BASE);
+    let nowhere = checked(WorldBuilder { ldap, ..nowhere });
+    assert!(nowhere.contains("token-base = \"ou=nowhere"), "{nowhere}");
+}
+
+const KEYS: &str = "2025:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";

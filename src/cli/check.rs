@@ -5,7 +5,7 @@ use super::output::{complain, print};
 use super::{Exit, Failure};
 use crate::cluster;
 use crate::config::{self, Directory, Inputs};
-use crate::directory::ldap::{self, Guarded};
+use crate::directory::ldap::{self, Guarded, Lacks};
 use std::fmt::Write as _;
 
 /// Lists all problems on standard output, one a line, and the result on standard error.
@@ -16,14 +16,25 @@ pub fn run(arguments: &Check) -> Result<Exit, Failure> {
     for problem in &loaded.problems {
         let _ = writeln!(lines, "{problem}");
     }
-    let (mut errors, warnings) = (loaded.errors().count(), loaded.warnings().count());
+    let (mut errors, mut warnings) = (loaded.errors().count(), loaded.warnings().count());
     if arguments.online
         && let Some(settings) = &loaded.settings
         && let Directory::Ldap(directory) = &settings.directory
-        && let Some(why) = trouble(&directory.settings)?
     {
-        let _ = writeln!(lines, "{}: error: directory.ldap: {why}", file.display());
-        errors = errors.saturating_add(1);
+        match trouble(&directory.settings)? {
+            Ok(read_only) => {
+                for lacks in &read_only {
+                    let key =
+                        format!("{}: warning: directory.ldap: read-only for acts on tokens", file.display());
+                    let _ = writeln!(lines, "{key}: {lacks}");
+                }
+                warnings = warnings.saturating_add(read_only.len());
+            }
+            Err(why) => {
+                let _ = writeln!(lines, "{}: error: directory.ldap: {why}", file.display());
+                errors = errors.saturating_add(1);
+            }
+        }
     }
     if arguments.online
         && let Some(cluster) = loaded.settings.and_then(|settings| settings.cluster)
@@ -47,19 +58,22 @@ fn cluster_trouble(settings: cluster::Settings) -> Result<Option<String>, Failur
 }
 
 /// What the directory itself says against the settings: connection, certificate, bind, and the combination that would
-/// use each code up twice (contract.md 4).
-fn trouble(settings: &ldap::Settings) -> Result<Option<String>, Failure> {
+/// use each code up twice (contract.md 4). Without trouble, what keeps acts on tokens from being written.
+fn trouble(settings: &ldap::Settings) -> Result<Result<Vec<Lacks>, String>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Io("the runtime".to_owned(), error))?;
+    let unusable = |trouble| format!("no server can be used: {trouble}");
     Ok(match runtime.block_on(ldap::otp_overlay_guards(settings)) {
-        Ok(Guarded::No | Guarded::Unknown) => None,
-        Ok(Guarded::Yes) => Some(
+        Ok(Guarded::No | Guarded::Unknown) => {
+            runtime.block_on(ldap::writing_lacks(settings)).map_err(unusable)
+        }
+        Ok(Guarded::Yes) => Err(
             "slapd's otp overlay asks for the code in the bind itself and would use it up; take the overlay away from \
              the database of the users"
                 .to_owned(),
         ),
-        Err(trouble) => Some(format!("no server can be used: {trouble}")),
+        Err(trouble) => Err(unusable(trouble)),
     })
 }

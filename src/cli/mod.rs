@@ -11,6 +11,7 @@ mod explain;
 mod export;
 mod generate;
 mod import;
+mod keys;
 mod output;
 mod probe;
 mod progress;
@@ -27,7 +28,7 @@ pub use exit::{Exit, Failure};
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use command::{AuditVerb, Command, ContractVerb, RequestVerb, StateVerb, TokenVerb, UserVerb};
+use command::{AuditVerb, Command, ContractVerb, KeysVerb, RequestVerb, StateVerb, TokenVerb, UserVerb};
 use std::ffi::OsString;
 
 /// Runs the command line and says how it ended.
@@ -83,6 +84,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             RequestVerb::List(arguments) => request::list(arguments),
             RequestVerb::Approve(arguments) => request::approve(arguments),
             RequestVerb::Deny(arguments) => request::deny(arguments),
+        },
+        Command::Keys(verb) => match verb {
+            KeysVerb::Rotate(arguments) => keys::rotate(arguments),
+            KeysVerb::Rewrap(arguments) => keys::rewrap(arguments),
+            KeysVerb::List(arguments) => keys::list(arguments),
         },
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Why(arguments) => explain::why(arguments),

@@ -486,7 +486,10 @@ bindings = "poll"
 poll-every = "10m"
 seal-key-credential = "ldap.password"
 password-cache = "5m"
+token-base = "ou=tokens,dc=example,dc=com"
 [service.s]
+second-step = "always"
+without-token = "password"
 "#;
     let found = place.problems(text);
     for (line, key) in [
@@ -500,6 +503,8 @@ password-cache = "5m"
         (8, "directory.ldap.max-stale"),
         (17, "directory.ldap.seal-key-credential"),
         (18, "directory.ldap.password-cache"),
+        (19, "directory.ldap.token-base: it does not lie below base"),
+        (22, "service.s.without-token"),
     ] {
         let fits = |found: &&String| found.starts_with(&format!("f.toml:{line}:")) && found.contains(key);
         assert!(found.iter().any(|found| fits(&found)), "{line} {key}: {found:#?}");

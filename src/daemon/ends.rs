@@ -1,6 +1,6 @@
 //! What a running daemon does about signals: drain and end, or reload, or keep the old configuration and say so.
 
-use super::start::{Running, admin_rules};
+use super::start::{Keys, Running, admin_rules};
 use super::systemd::{self, Phase};
 use crate::config::{self, Inputs, Settings};
 use crate::metrics::Attempt;
@@ -130,12 +130,31 @@ fn swap(running: &Running, settings: Settings) -> Attempt {
             if let Some(web) = &running.web {
                 web.reload(settings.http);
             }
-            Attempt::Succeeded
+            take_over_keys(running, &settings.directory)
         }
         Err(error) => {
             tracing::error!(event = "reload", %error);
             Attempt::Failed
         }
+    }
+}
+
+/// The keys that seal and open token secrets are read again, too: `keys rotate` needs no restart.
+fn take_over_keys(running: &Running, directory: &config::Directory) -> Attempt {
+    match (&running.keys, directory) {
+        (Keys::Ldap(keyring), config::Directory::Ldap(wanted)) => {
+            keyring.take_over(&wanted.settings.keyring);
+            Attempt::Succeeded
+        }
+        (Keys::Embedded(embedded), _) => match embedded.reload_keys() {
+            Ok(()) => Attempt::Succeeded,
+            Err(error) => {
+                tracing::error!(event = "reload", %error, "the keys stay as they were");
+                Attempt::Failed
+            }
+        },
+        // Another kind of directory takes effect at the next start.
+        (Keys::Ldap(_), config::Directory::Embedded(_)) => Attempt::Succeeded,
     }
 }
 

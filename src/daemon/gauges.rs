@@ -116,7 +116,7 @@ fn set_tables(metrics: &Metrics, drive: &Drive, hold: &Weak<Hold<Outgoing>>) {
 fn set_tokens(metrics: &Metrics, drive: &Drive, now: clock::Moment) {
     let tables = drive.pipeline().tables();
     let (mut active, mut locked, mut suspended, mut expired, mut unusable) = (0, 0, 0, 0, 0);
-    let mut set_up = 0;
+    let (mut set_up, mut revoked) = (0, 0);
     // Walks everybody and stops at nobody.
     let _: Option<()> = tables.bindings.find(|user| {
         let Tokens::These(tokens) = &user.tokens else { return None };
@@ -131,6 +131,7 @@ fn set_tokens(metrics: &Metrics, drive: &Drive, now: clock::Moment) {
                 None => active += 1,
                 Some(Reason::TokenSuspended) => suspended += 1,
                 Some(Reason::TokenExpired) => expired += 1,
+                Some(Reason::TokenRevoked) => revoked += 1,
                 Some(_) => unusable += 1,
             }
         }
@@ -142,6 +143,7 @@ fn set_tokens(metrics: &Metrics, drive: &Drive, now: clock::Moment) {
     set(TokenState::Locked, locked);
     set(TokenState::Suspended, suspended);
     set(TokenState::Expired, expired);
+    set(TokenState::Revoked, revoked);
     set(TokenState::Unusable, unusable);
     set(TokenState::Disabled, tables.durable.tokens.disabled());
 }

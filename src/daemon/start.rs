@@ -16,6 +16,7 @@ use crate::directory::Directory;
 use crate::directory::embedded::{self, Embedded, EmbeddedProblem};
 use crate::directory::ldap::{self, Guarded, Ldap};
 use crate::directory::registry::Registry;
+use crate::directory::seal::Keyring;
 use crate::http;
 use crate::listen::{BindError, Hold, Sockets, Stop};
 use crate::mail::{self, Letters};
@@ -52,6 +53,7 @@ pub struct Running {
     pub(super) hold: Arc<Hold<Outgoing>>,
     pub(super) web: Option<Web>,
     pub(super) admin_socket: PathBuf,
+    pub(super) keys: Keys,
     pub(super) operations: Arc<Operations>,
 }
 
@@ -188,7 +190,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 
     // Then the directory, whose first whole reading is waited for.
     let events = gauges::directory_events(&metrics);
-    let (edges, bindings) = open_directory(settings.directory, events, &runtime)?;
+    let (edges, bindings, keys) = open_directory(settings.directory, events, &runtime)?;
 
     let clients_max = usize::from(pipeline::CLIENTS_MAX);
     let tables = Tables {
@@ -256,8 +258,17 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         hold,
         web: Some(web),
         admin_socket,
+        keys,
         operations,
     })
+}
+
+/// Whose keys a reload replaces.
+pub(super) enum Keys {
+    /// Those that configuration names.
+    Ldap(Arc<Keyring>),
+    /// Those in the directory's own folder.
+    Embedded(Arc<Embedded>),
 }
 
 /// What configuration says about acts.
@@ -292,7 +303,7 @@ fn open_directory(
     directory: config::Directory,
     events: ldap::Events,
     runtime: &Runtime,
-) -> Result<(Edges, Arc<Bindings>), StartError> {
+) -> Result<(Edges, Arc<Bindings>, Keys), StartError> {
     match directory {
         config::Directory::Ldap(wanted) => {
             let bindings = Arc::new(Bindings::new(wanted.scope).with_proofs(proofs(wanted.password_cache)?));
@@ -301,7 +312,10 @@ fn open_directory(
             match runtime.block_on(ldap.otp_overlay_guards()) {
                 Ok(Guarded::Yes) => Err(StartError::OverlayGuards),
                 // A server that does not show its configuration, or is not there yet, is taken at the operator's word.
-                Ok(Guarded::No | Guarded::Unknown) | Err(_) => Ok(((Arc::clone(&ldap) as _, ldap), bindings)),
+                Ok(Guarded::No | Guarded::Unknown) | Err(_) => {
+                    let keys = Keys::Ldap(Arc::clone(ldap.keyring()));
+                    Ok(((Arc::clone(&ldap) as _, ldap), bindings, keys))
+                }
             }
         }
         config::Directory::Embedded(wanted) => {
@@ -312,7 +326,8 @@ fn open_directory(
             runtime.spawn(Arc::clone(&embedded).keep_confirmed());
             runtime.block_on(first_reading(&bindings, &*embedded))?;
             let registry = embedded.registry();
-            Ok(((embedded, registry), bindings))
+            let keys = Keys::Embedded(Arc::clone(&embedded));
+            Ok(((embedded, registry), bindings, keys))
         }
     }
 }

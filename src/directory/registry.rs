@@ -58,8 +58,46 @@ pub trait Registry: Send + Sync + 'static {
         deadline: Mono,
     ) -> Read<'a, Vec<Record>>;
 
+    /// The ids of the keys that seal and open token secrets, the sealing one first.
+    fn keys(&self) -> Vec<Box<str>>;
+
+    /// Seals every token's key anew that is not sealed by the key that seals now, while everything else goes on. `tell` hears
+    /// how far it is, now and then. What is done is done: begun again, it passes over that.
+    fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>>;
+
     /// Makes one change: whole or not at all.
     fn change(&self, change: Change, deadline: Mono) -> BoxFuture<'_, Result<(), NotChanged>>;
+}
+
+/// Hears how far sealing anew is.
+pub type Tell<'a> = dyn Fn(&Rewrapped) + Send + Sync + 'a;
+
+/// How far sealing anew is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// Tokens with a key that were looked at.
+    pub looked_at: u64,
+    /// Of these: sealed anew.
+    pub resealed: u64,
+    /// Of these: not sealed at all, and left so.
+    pub plain: u64,
+    /// Of these: could not be sealed anew.
+    pub failed: u64,
+    /// The first of those, at most [`Rewrapped::NAMED`], and why.
+    pub why: Vec<(TokenSerial, Box<str>)>,
+}
+
+impl Rewrapped {
+    /// So many failures are named.
+    pub const NAMED: usize = 100;
+
+    /// Notes a token that could not be sealed anew.
+    pub fn fail(&mut self, serial: TokenSerial, why: impl Into<Box<str>>) {
+        self.failed += 1;
+        if self.why.len() < Rewrapped::NAMED {
+            self.why.push((serial, why.into()));
+        }
+    }
 }
 
 /// What a reading comes to.

@@ -8,9 +8,15 @@
 //! moved to another token does not open.
 
 use crate::secret::{Secret, same_bytes};
+use arc_swap::ArcSwap;
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
 /// What every sealed value begins with.
@@ -23,9 +29,15 @@ const TAG: usize = 16;
 /// The longest sealed value that is looked at, in octets.
 const SEALED_MAX: usize = 2048;
 
-/// The keys that seal and open: the first seals, all open. Without any, nothing sealed can be read.
+/// The keys that seal and open: the first seals, all open. Without any, nothing sealed can be read. Whoever holds it sees
+/// the keys of the last [`Keyring::take_over`].
 #[derive(Default)]
-pub struct Keyring(Vec<(Box<str>, Secret)>);
+pub struct Keyring {
+    keys: ArcSwap<Keys>,
+    generation: AtomicU64,
+}
+
+type Keys = Vec<(Box<str>, Secret)>;
 
 /// Why a value is not sealed or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,7 +116,7 @@ impl Keyring {
             })?;
         }
         match files.first() {
-            Some(file) if keyring.0.is_empty() => Err(KeyFileProblem::Empty(file.as_ref().into())),
+            Some(file) if keyring.keys.load().is_empty() => Err(KeyFileProblem::Empty(file.as_ref().into())),
             _ => Ok(keyring),
         }
     }
@@ -128,14 +140,28 @@ impl Keyring {
         Zeroizing::new(format!("{id}:{}\n", BASE64.encode(key)))
     }
 
-    /// The id of the key that seals.
-    pub fn sealing_id(&self) -> Option<&str> {
-        self.0.first().map(|(id, _)| &**id)
+    /// The ids of all keys, the sealing one first.
+    pub fn ids(&self) -> Vec<Box<str>> {
+        self.keys.load().iter().map(|(id, _)| id.clone()).collect()
     }
 
-    /// The ids of all keys, the sealing one first.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(id, _)| &**id)
+    /// Has the keys of another ring from now on; nobody who holds this one has to be told.
+    pub fn take_over(&self, other: &Keyring) {
+        self.keys.store(other.keys.load_full());
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Tells the keys before [`Keyring::take_over`] from those after it: what could not be opened may open now.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether a sealed value is sealed by the key that seals now.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        let keys = self.keys.load();
+        let Some((id, _)) = keys.first() else { return false };
+        let rest = sealed.strip_prefix(MARK.as_bytes()).and_then(|rest| rest.strip_prefix(id.as_bytes()));
+        rest.is_some_and(|rest| rest.starts_with(b":"))
     }
 
     /// Seals a token's key for its serial number. `nonce` is fresh random octets, never used twice.
@@ -143,7 +169,8 @@ impl Keyring {
     /// # Errors
     /// [`Refused::NoKey`].
     pub fn seal(&self, serial: &str, secret: &Secret, nonce: [u8; NONCE]) -> Result<String, Refused> {
-        let (id, key) = self.0.first().ok_or(Refused::NoKey)?;
+        let keys = self.keys.load();
+        let (id, key) = keys.first().ok_or(Refused::NoKey)?;
         let mut sealed = Zeroizing::new(Vec::with_capacity(NONCE + secret.len() + TAG));
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(secret.expose());
@@ -170,8 +197,9 @@ impl Keyring {
         let mut sealed = BASE64URL_NOPAD.decode(sealed.as_bytes()).map_err(|_| Refused::Form)?;
         let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE>().ok_or(Refused::Form)?;
         let (content, tag) = rest.split_last_chunk_mut::<TAG>().ok_or(Refused::Form)?;
+        let keys = self.keys.load();
         let (_, key) =
-            self.0.iter().find(|(known, _)| **known == *id).ok_or_else(|| Refused::KeyUnknown(id.into()))?;
+            keys.iter().find(|(known, _)| **known == *id).ok_or_else(|| Refused::KeyUnknown(id.into()))?;
         cipher(key)?
             .decrypt_inout_detached(
                 &XNonce::from(*nonce),
@@ -195,16 +223,86 @@ impl Keyring {
         if key.len() != 32 {
             return Err(KeyProblem::Key);
         }
-        match self.0.iter().find(|(known, _)| **known == *id) {
+        let mut keys: Keys = self.keys.load().iter().map(|(id, key)| (id.clone(), key.duplicate())).collect();
+        match keys.iter().find(|(known, _)| **known == *id) {
             // The same line in two files says nothing new.
             Some((_, known)) if same_bytes(known.expose(), key.expose()) => Ok(()),
             Some(_) => Err(KeyProblem::Repeated),
             None => {
-                self.0.push((id.into(), key));
+                keys.push((id.into(), key));
+                self.keys.store(Arc::new(keys));
                 Ok(())
             }
         }
     }
+}
+
+/// Why a key file cannot get a new key.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateProblem {
+    /// What is there cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileProblem),
+    /// The id stands for a key already, or is none.
+    #[error(
+        "{0:?} cannot be the id of a new key; take 1 to 64 letters, digits, dots, hyphens or underscores that no key has"
+    )]
+    Id(Box<str>),
+    /// The file cannot be written.
+    #[error("{file}: {source}")]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Puts a new key before those of a key file: it seals from now on, the others go on opening. The file is replaced whole,
+/// with the mode and owner that it had; a daemon reads it again with SIGHUP.
+///
+/// # Errors
+/// A file that is no key file or cannot be replaced, an id that is taken.
+pub fn rotate(file: &Path, id: &str) -> Result<(), RotateProblem> {
+    let before = Keyring::load(&[file])?;
+    if !is_id(id) || before.ids().iter().any(|known| **known == *id) {
+        return Err(RotateProblem::Id(id.into()));
+    }
+    replace(file, id).map_err(|source| RotateProblem::File { file: file.into(), source })
+}
+
+fn replace(file: &Path, id: &str) -> io::Result<()> {
+    let known = std::fs::metadata(file)?;
+    let mut text = Keyring::line(id, &*new_key()?);
+    text.push_str(&Zeroizing::new(std::fs::read_to_string(file)?));
+    let unfinished = file.with_extension("new");
+    let mut options = OpenOptions::new();
+    let mut written = options.write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let finish = |written: &mut File| -> io::Result<()> {
+        written.write_all(text.as_bytes())?;
+        written.set_permissions(known.permissions())?;
+        std::os::unix::fs::fchown(&*written, Some(known.uid()), Some(known.gid()))?;
+        written.sync_all()?;
+        std::fs::rename(&unfinished, file)
+    };
+    if let Err(error) = finish(&mut written) {
+        let _ = std::fs::remove_file(&unfinished);
+        return Err(error);
+    }
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// The octets of a new key.
+///
+/// # Errors
+/// The system gives no random octets.
+pub fn new_key() -> io::Result<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(key.as_mut_slice()).map_err(io::Error::other)?;
+    Ok(key)
 }
 
 /// Whether a value says that it is sealed by us, in this version or another.
@@ -233,6 +331,10 @@ mod tests {
         let mut keyring = Keyring::default();
         keyring.add(text).unwrap();
         keyring
+    }
+
+    fn ids(keyring: &Keyring) -> Vec<String> {
+        keyring.ids().into_iter().map(String::from).collect()
     }
 
     fn line(id: &str, octet: u8) -> String {
@@ -266,10 +368,17 @@ mod tests {
         let old = keyring(&line("old", 1));
         let sealed = old.seal("S1", &Secret::new(*b"abc"), [1; NONCE]).unwrap();
         let both = keyring(&format!("# rotated\n\n{}{}", line("new", 2), line("old", 1)));
-        assert_eq!(both.sealing_id(), Some("new"));
+        assert_eq!(ids(&both), ["new", "old"]);
+        assert!(!both.is_current(sealed.as_bytes()));
         assert_eq!(both.open("S1", sealed.as_bytes()), Ok(Secret::new(*b"abc")));
         let again = both.seal("S1", &Secret::new(*b"abc"), [2; NONCE]).unwrap();
         assert_eq!(old.open("S1", again.as_bytes()), Err(Refused::KeyUnknown("new".into())));
+        assert!(both.is_current(again.as_bytes()));
+        // A ring that is held somewhere has the new keys with it.
+        assert_eq!(old.generation(), 0);
+        old.take_over(&both);
+        assert_eq!(old.generation(), 1);
+        assert_eq!(old.open("S1", again.as_bytes()), Ok(Secret::new(*b"abc")));
         let impostor = keyring(&line("old", 3));
         assert_eq!(impostor.open("S1", sealed.as_bytes()), Err(Refused::Damaged));
         assert_eq!(Keyring::default().open("S1", sealed.as_bytes()), Err(Refused::KeyUnknown("old".into())));
@@ -316,7 +425,7 @@ mod tests {
         let (new, old) = (folder.path().join("new"), folder.path().join("old"));
         std::fs::write(&new, line("b", 2)).unwrap();
         std::fs::write(&old, line("a", 1) + &line("b", 2)).unwrap();
-        assert!(Keyring::load(&[&new, &old]).unwrap().ids().eq(["b", "a"]));
+        assert_eq!(ids(&Keyring::load(&[&new, &old]).unwrap()), ["b", "a"]);
         for (text, line, problem) in [
             ("a".to_owned(), 1, KeyProblem::Form),
             (format!("\n{}", line("a b", 1)), 2, KeyProblem::Form),
@@ -329,6 +438,27 @@ mod tests {
         std::fs::write(&new, "# nothing\n").unwrap();
         assert!(matches!(Keyring::load(&[&new]), Err(KeyFileProblem::Empty(file)) if file == new));
         assert!(matches!(Keyring::load(&[folder.path().join("none")]), Err(KeyFileProblem::File { .. })));
+    }
+
+    #[test]
+    fn a_rotated_file_seals_with_its_new_key_and_stays_its_owners() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("seal.key");
+        std::fs::write(&file, format!("# made in 2025\n{}", line("2025", 1))).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let sealed = Keyring::load(&[&file]).unwrap().seal("S1", &Secret::new(*b"abc"), [1; NONCE]).unwrap();
+        rotate(&file, "2026").unwrap();
+        let keyring = Keyring::load(&[&file]).unwrap();
+        assert_eq!(ids(&keyring), ["2026", "2025"]);
+        assert_eq!(keyring.open("S1", sealed.as_bytes()), Ok(Secret::new(*b"abc")));
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(std::fs::read_to_string(&file).unwrap().contains("# made in 2025"));
+        for id in ["2026", "2025", "", "a b"] {
+            assert!(matches!(rotate(&file, id), Err(RotateProblem::Id(_))), "{id}");
+        }
+        assert!(matches!(rotate(&folder.path().join("none"), "x"), Err(RotateProblem::Keys(_))));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
     }
 
     const FROZEN: &str =

@@ -318,6 +318,27 @@ fn what_is_written_as_pskc_reads_back_with_the_password_and_with_no_other() {
 }
 
 #[test]
+fn otp_31_no_changed_octet_of_a_container_brings_another_key_in() {
+    let document = figure_6("").into_bytes();
+    let (mut same, mut refused) = (0, 0);
+    for at in 0..document.len() {
+        for octet in [document[at] ^ 1, document[at] ^ 0x20, b'<', 0] {
+            let mut changed = document.clone();
+            changed[at] = octet;
+            match pskc::read(&changed, &pre_shared()).whole() {
+                Ok(tokens) => {
+                    assert!(tokens.iter().all(|token| token.secret == Secret::new(KEY)), "octet {at}");
+                    same += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    // Names and numbers are not under the MAC (RFC 6030 §6.1.1): they may differ, the key may not.
+    assert!(refused > 2 * same && same > 0, "{refused} refused, {same} read");
+}
+
+#[test]
 fn one_token_under_a_pre_shared_key_reads_back() {
     let secret = Secret::new(KEY);
     let key = Secret::new([5; 16]);

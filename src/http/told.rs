@@ -93,6 +93,7 @@ pub(super) fn answer(
         Told::Issued(issued) => document(201, &*issued),
         // Keys leave by the local socket alone: no route asks for them.
         Told::Exported { .. } => Err(Problem::Broken),
+        Told::Keys(keys) => document(200, &*keys),
         Told::Pending(request) => document(202, &*request),
         Told::Done { what, serial } => {
             document(200, &json!({ "done": true, "what": what, "serial": serial }))

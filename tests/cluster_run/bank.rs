@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// Failures in a row that lock.
 pub const MAX_FAILURES: usize = 5;
 /// How long a node that was broken may take until it answers again.
-const RECOVERY: Duration = Duration::from_secs(15);
+const RECOVERY: Duration = Duration::from_secs(30);
 
 /// Which engine the nodes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

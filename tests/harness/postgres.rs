@@ -66,6 +66,8 @@ impl Postgres {
             .arg(self.data())
             .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k", ""])
             .args(["-c", "max_connections=40", "-c", "shared_buffers=16MB", "-c", "wal_level=replica"])
+            // A standby that has lost its server looks for it again at once, or nothing is committed for five seconds.
+            .args(["-c", "wal_retrieve_retry_interval=100ms"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);

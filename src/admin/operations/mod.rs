@@ -16,6 +16,7 @@ mod deciding;
 mod explain;
 mod export;
 mod import;
+mod keys;
 mod letter;
 mod look;
 mod perform;
@@ -56,6 +57,7 @@ pub struct Operations {
     letters: Arc<Letters>,
     audit_file: PathBuf,
     not_ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    rewrapping: Arc<keys::Rewrapping>,
 }
 
 /// What configuration decides, replaced as a whole by a reload.
@@ -120,7 +122,17 @@ impl Operations {
         let requests = Requests::open(&state)?;
         let start_passwords = StartPasswords::new()?;
         let rules = ArcSwap::from_pointee(rules);
-        Ok(Arc::new(Operations { drive, rules, requests, start_passwords, letters, audit_file, not_ready }))
+        let rewrapping = Arc::default();
+        Ok(Arc::new(Operations {
+            drive,
+            rules,
+            requests,
+            start_passwords,
+            letters,
+            audit_file,
+            not_ready,
+            rewrapping,
+        }))
     }
 
     /// Replaces what configuration decides; acts that have begun end under the rules they began with.
@@ -161,6 +173,7 @@ impl Operations {
             }
             Ask::TokenShow { serial } => self.show_token(serial, actor, now).await,
             Ask::RequestList { all } => self.list_requests(*all, actor, now),
+            Ask::KeysList => self.list_keys(actor),
             Ask::Explain { user, client, operation } => {
                 self.explain(user, client, operation.as_deref(), actor, now).await
             }
@@ -180,6 +193,7 @@ impl Operations {
             Ask::RequestApprove { id } => return self.decide(id, Answer::Approve, actor, mode, now).await,
             Ask::RequestDeny { id } => return self.decide(id, Answer::Deny, actor, mode, now).await,
             Ask::TokenImport(imported) => return self.import(imported, actor, mode, now).await,
+            Ask::KeysRewrap => return self.rewrap(actor, mode, now).await,
             Ask::TokenExport(wanted) => return self.export(wanted, actor, mode, now).await,
             _ => {}
         }

@@ -7,8 +7,8 @@ mod shown;
 mod told;
 
 pub use shown::{
-    ClusterShown, ContractShown, IssuedShown, MailShown, RequestShown, ServerShown, SetUpShown, Status,
-    StepShown, TokenShown, UserShown,
+    ClusterShown, ContractShown, IssuedShown, KeysShown, MailShown, RequestShown, RewrapShown, RewrapState,
+    ServerShown, SetUpShown, Status, StepShown, TokenShown, UserShown,
 };
 pub use told::{Kind, Refused, Told};
 
@@ -249,6 +249,11 @@ pub enum Ask {
     TokenImport(Imported),
     /// Write tokens with their keys, encrypted.
     TokenExport(Exported),
+
+    /// Which keys seal and open token secrets, and how far is sealing anew?
+    KeysList,
+    /// Seal every token's key under the key that seals now, unless that goes on already.
+    KeysRewrap,
 
     /// Which requests wait for a second person?
     RequestList {

@@ -235,3 +235,46 @@ pub struct StepShown {
     /// What follows from it.
     pub follows: String,
 }
+
+/// The keys that seal and open token secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KeysShown {
+    /// The ids of all keys; the first one seals.
+    pub keys: Vec<String>,
+    /// How far sealing anew is.
+    pub rewrap: RewrapShown,
+}
+
+/// How far sealing anew is, or how the last run ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RewrapShown {
+    /// Where it is.
+    pub state: RewrapState,
+    /// Tokens with a key that were looked at.
+    pub looked_at: u64,
+    /// Of these: sealed anew.
+    pub resealed: u64,
+    /// Of these: not sealed at all, and left so.
+    pub plain: u64,
+    /// Of these: could not be sealed anew.
+    pub failed: u64,
+    /// Why, for the first hundred.
+    pub why: Vec<String>,
+}
+
+/// Where sealing anew is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RewrapState {
+    /// Nothing was sealed anew since the start of the daemon.
+    #[default]
+    Idle,
+    /// It goes on.
+    Running,
+    /// Every token that is sealed at all is sealed under the key that seals now.
+    Done,
+    /// Some are not.
+    Failed,
+}

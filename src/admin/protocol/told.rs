@@ -1,6 +1,8 @@
 //! What the daemon answers: what was asked for, what was done, or why not.
 
-use super::{ContractShown, IssuedShown, RequestShown, SetUpShown, Status, StepShown, TokenShown, UserShown};
+use super::{
+    ContractShown, IssuedShown, KeysShown, RequestShown, SetUpShown, Status, StepShown, TokenShown, UserShown,
+};
 use serde::{Deserialize, Serialize};
 
 /// The daemon's answer.
@@ -46,6 +48,8 @@ pub enum Told {
     SetUp(Box<SetUpShown>),
     /// The act waits for a second person.
     Pending(Box<RequestShown>),
+    /// The keys that seal and open token secrets, and how far sealing anew is.
+    Keys(Box<KeysShown>),
     /// What would be asked, step by step.
     Explained(Vec<StepShown>),
     /// The lines of the audit log about a request, oldest first.

@@ -489,3 +489,50 @@ pub struct Why {
     #[command(flatten)]
     pub looking: Looking,
 }
+
+/// What is done with the keys that seal token secrets.
+#[derive(Debug, Subcommand)]
+pub enum KeysVerb {
+    /// Put a new key before the others in the key file: it seals after a reload, the others go on opening
+    #[command(after_help = "Example: sekisho keys rotate 2027-01 && systemctl reload sekisho\n\n\
+        With several nodes: give the new file to all of them and reload all before `sekisho keys rewrap`.")]
+    Rotate(KeysRotate),
+    /// Have the running daemon seal every token under the key that seals now, and wait for the end
+    #[command(
+        after_help = "Broken off or repeated, it passes over what is done.\n\nExample: sekisho keys rewrap"
+    )]
+    Rewrap(KeysRewrap),
+    /// List the keys, and how far sealing anew is
+    #[command(after_help = "Example: sekisho keys list --json")]
+    List(KeysList),
+}
+
+/// `sekisho keys rotate`.
+#[derive(Debug, Args)]
+pub struct KeysRotate {
+    /// The id of the new key: 1 to 64 letters, digits, dots, hyphens or underscores
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The configuration that names the key file
+    #[command(flatten)]
+    pub config: super::ConfigFile,
+    /// The key file itself, for example the source of a credential
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<std::path::PathBuf>,
+}
+
+/// `sekisho keys rewrap`.
+#[derive(Debug, Args)]
+pub struct KeysRewrap {
+    /// Who acts, and how
+    #[command(flatten)]
+    pub acting: Acting,
+}
+
+/// `sekisho keys list`.
+#[derive(Debug, Args)]
+pub struct KeysList {
+    /// Who looks, and how
+    #[command(flatten)]
+    pub looking: Looking,
+}

@@ -62,6 +62,9 @@ pub enum Command {
     /// Requests that wait for a second person: list, approve, deny
     #[command(subcommand, after_help = "Example: sekisho request list")]
     Request(RequestVerb),
+    /// The keys that seal token secrets: rotate, rewrap, list
+    #[command(subcommand, after_help = "Example: sekisho keys list")]
+    Keys(KeysVerb),
     /// Say step by step what a user would be asked and why; nothing is used up
     #[command(
         after_help = "Example: sekisho explain --user u1 --client banking-gateway --operation transfer"

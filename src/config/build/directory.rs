@@ -31,6 +31,8 @@ pub struct Ldap {
     pub settings: Settings,
     /// Which users memory holds, and for how long.
     pub scope: Scope,
+    /// The file with the keys that seal, if they do not come as a credential.
+    pub seal_key_file: Option<PathBuf>,
     /// How long a password that was right is not asked for again; zero for never.
     pub password_cache: Duration,
 }
@@ -108,6 +110,8 @@ impl Table<'_, '_> {
             written.seal_key_credential.as_ref(),
             self.report,
         );
+        let seal_key_file =
+            written.seal_key_file.as_ref().map(|file| self.report.path(&self.at.name("seal-key-file"), file));
         let number =
             |report: &mut Report<'_>, name, value, most| report.number(&self.at.name(name), value, 1..=most);
         let binds = number(self.report, "pool", written.pool, 256);
@@ -140,6 +144,7 @@ impl Table<'_, '_> {
                 },
             },
             scope,
+            seal_key_file,
             password_cache,
         })
     }
@@ -377,7 +382,7 @@ fn keyring(
         report.refuse(&key, format!("line {line}: {problem}"), "");
         return None;
     }
-    if keyring.ids().next().is_none() {
+    if keyring.ids().is_empty() {
         report.refuse(&key, "there is no key in it", right);
         return None;
     }

@@ -42,6 +42,7 @@ pub const KEY_FILE: &str = "seal.key";
 pub struct Embedded {
     store: Store,
     keyring: Keyring,
+    key_file: PathBuf,
     passwords: Passwords,
     bindings: Arc<Bindings>,
     /// Held from the begin of a change until memory shows it, so that memory never goes back.
@@ -177,10 +178,8 @@ impl Embedded {
         let keyring = Keyring::load(&[&key_file])?;
         let store = Store::open(&file)?;
         let passwords = Passwords::new(hashes_at_once)?;
-        let embedded = Embedded { store, keyring, passwords, bindings, changing: Mutex::new(()) };
-        for record in embedded.all_users()? {
-            embedded.show(&record)?;
-        }
+        let embedded = Embedded { store, keyring, key_file, passwords, bindings, changing: Mutex::new(()) };
+        embedded.show_all()?;
         embedded.show_contracts()?;
         embedded.bindings.confirm(now().mono);
         Ok(embedded)
@@ -200,6 +199,15 @@ impl Embedded {
         if self.store.trouble().is_none() {
             self.bindings.confirm(now().mono);
         }
+    }
+
+    /// Reads the key file again: its first key seals from now on.
+    ///
+    /// # Errors
+    /// A key file or a store that cannot be read; the keys stay as they were.
+    pub fn reload_keys(&self) -> Result<(), EmbeddedProblem> {
+        self.keyring.take_over(&Keyring::load(&[&self.key_file])?);
+        self.show_all()
     }
 
     /// Adds a user.
@@ -332,6 +340,11 @@ impl Embedded {
             self.all_users()?.iter().map(|record| self.assemble(record)).collect::<Result<_, _>>()?;
         users.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(users)
+    }
+
+    fn show_all(&self) -> Result<(), EmbeddedProblem> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.all_users()?.iter().try_for_each(|record| self.show(record))
     }
 
     fn change_user(&self, name: &str, change: impl FnOnce(&mut UserRecord)) -> Result<(), EmbeddedProblem> {
@@ -483,8 +496,7 @@ fn new_id() -> Result<EntryId, EmbeddedProblem> {
 
 /// Writes a new key so that after a crash there is a whole one or none.
 fn write_key(folder: &Path) -> io::Result<()> {
-    let mut key = zeroize::Zeroizing::new([0; 32]);
-    getrandom::fill(key.as_mut_slice()).map_err(io::Error::other)?;
+    let key = super::seal::new_key()?;
     let unfinished = folder.join(format!("{KEY_FILE}.new"));
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;

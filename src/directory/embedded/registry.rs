@@ -6,7 +6,8 @@ use super::{Embedded, EmbeddedProblem, folded, new_id, random};
 use crate::clock::{Mono, Wall, now};
 use crate::directory::Unavailable;
 use crate::directory::registry::{
-    Change, NewToken, NotChanged, Read, Registered, Registry, Seen, TokenSet, UserSet, Version,
+    Change, NewToken, NotChanged, Read, Registered, Registry, Rewrapped, Seen, Tell, TokenSet, UserSet,
+    Version,
 };
 use crate::directory::seal::{NONCE, Refused};
 use crate::identity::{ContractId, EntryId, TokenSerial, UserName};
@@ -17,6 +18,9 @@ use futures_util::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable};
 use std::ops::Bound;
 use std::sync::Arc;
+
+/// Tokens that one transaction seals anew: others wait for it.
+const REWRAP_BATCH: usize = 100;
 
 /// The embedded directory as acts see it.
 struct Acts(Arc<Embedded>);
@@ -172,6 +176,47 @@ impl Embedded {
             }
             Ok(found)
         })
+    }
+
+    /// Seals the next tokens anew; gives the last one looked at, unless it was the last of all.
+    fn rewrap_after(
+        &self,
+        after: Option<EntryId>,
+        mut done: Rewrapped,
+    ) -> Result<(Option<EntryId>, Rewrapped), EmbeddedProblem> {
+        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.octets()));
+        let ids: Vec<EntryId> = self.store.read(|store| {
+            let tokens = store.open_table(TOKENS)?;
+            let next = tokens.range::<[u8; 16]>((from, Bound::Unbounded))?.take(REWRAP_BATCH);
+            next.map(|stored| Ok(EntryId::new(stored?.0.value()))).collect()
+        })?;
+        let last = ids.last().copied().filter(|_| ids.len() == REWRAP_BATCH);
+        self.change(|tables| {
+            for id in ids {
+                let mut token = tables.token_by_id(id)?;
+                let Some(sealed) = &token.secret else { continue };
+                done.looked_at += 1;
+                if self.keyring.is_current(sealed.as_bytes()) {
+                    continue;
+                }
+                let serial = TokenSerial::new(&token.serial);
+                match self.reseal(&serial, sealed) {
+                    Ok(again) => {
+                        token.secret = Some(again);
+                        tables.put_token(id, &token)?;
+                        done.resealed += 1;
+                    }
+                    Err(problem) => done.fail(serial, problem.to_string()),
+                }
+            }
+            Ok(())
+        })?;
+        Ok((last, done))
+    }
+
+    fn reseal(&self, serial: &TokenSerial, sealed: &str) -> Result<String, EmbeddedProblem> {
+        let secret = self.keyring.open(serial.as_str(), sealed.as_bytes())?;
+        Ok(self.keyring.seal(serial.as_str(), &secret, random::<NONCE>()?)?)
     }
 
     fn seal(&self, serial: &TokenSerial, secret: Option<&Secret>) -> Result<Option<String>, EmbeddedProblem> {
@@ -444,6 +489,26 @@ impl Registry for Acts {
     ) -> Read<'a, Vec<Record>> {
         let after = after.map(str::to_owned);
         self.read(deadline, move |embedded| embedded.tokens_after(state, after.as_deref(), limit))
+    }
+
+    fn keys(&self) -> Vec<Box<str>> {
+        self.0.keyring.ids()
+    }
+
+    fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>> {
+        Box::pin(async move {
+            let mut done = Rewrapped::default();
+            let mut after = None;
+            loop {
+                let embedded = Arc::clone(&self.0);
+                let batch = tokio::task::spawn_blocking(move || embedded.rewrap_after(after, done));
+                (after, done) = batch.await.map_err(|_| NotChanged::Unknown)??;
+                tell(&done);
+                if after.is_none() {
+                    return Ok(done);
+                }
+            }
+        })
     }
 
     fn change(&self, change: Change, deadline: Mono) -> BoxFuture<'_, Result<(), NotChanged>> {

@@ -131,6 +131,9 @@ impl Session<'_> {
                 message = users.connection.receive() => (Content::Users, message?, &mut users.pulse),
                 message = others.connection.receive() => (Content::Others, message?, &mut others.pulse),
                 _ = ticks.tick() => {
+                    if self.live {
+                        self.table.look_at_keys().await;
+                    }
                     for line in [&mut users, &mut others] {
                         line.ask(self.shared.settings.timeout).await?;
                     }

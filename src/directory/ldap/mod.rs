@@ -19,12 +19,14 @@ mod poll;
 mod pool;
 mod reading;
 mod registry;
+mod rewrap;
 mod settings;
 mod shared;
 mod stream;
 mod sync;
 mod table;
 mod write;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -37,8 +39,10 @@ pub use settings::{
     BINDS, CAPACITY, Cleartext, EVERY, GraceLogins, LIFETIME, MAX_STALE, Mode, SEARCHES, SHRINK_LIMIT,
     Server, ServerProblem, Settings, TIMEOUT, Tls, Trust, TrustProblem,
 };
+pub use writing::{Lacks, writing_lacks};
 
 use crate::clock::{Mono, now};
+use crate::directory::seal::Keyring;
 use crate::directory::{Directory, Found, PasswordAnswer, ServerStatus, Unavailable};
 use crate::identity::UserName;
 use crate::secret::Secret;
@@ -130,6 +134,11 @@ impl Ldap {
     pub fn permit_shrinking(&self) {
         self.shared.permission.store(true, Ordering::Relaxed);
         self.shared.permitted.notify_one();
+    }
+
+    /// The keys that seal and open; they can be replaced while it runs.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.shared.settings.keyring
     }
 
     async fn search(&self, name: &UserName, deadline: Mono) -> Result<Found, Unavailable> {

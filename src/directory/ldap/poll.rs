@@ -45,6 +45,7 @@ pub async fn poll(shared: Arc<Shared>, every: Duration) {
             continue;
         }
         table.apply(changes).await;
+        table.look_at_keys().await;
         table.loaded(begun);
         tokio::time::sleep(every).await;
     }

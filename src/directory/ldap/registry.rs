@@ -12,7 +12,9 @@ use crate::clock::{Mono, now};
 use crate::directory::Unavailable;
 use crate::directory::entry::{Dn, Entry};
 use crate::directory::layout::{ACT_ATTRIBUTES, Layout, TokensAt, record as names};
-use crate::directory::registry::{Change, NotChanged, Read, Registered, Registry, Seen, Version};
+use crate::directory::registry::{
+    Change, NotChanged, Read, Registered, Registry, Rewrapped, Seen, Tell, Version,
+};
 use crate::identity::{ContractId, EntryId, TokenSerial, UserName};
 use crate::tokens::{Contract, Record, State, Tokens, User};
 use futures_util::future::BoxFuture;
@@ -478,6 +480,14 @@ impl Registry for Ldap {
         deadline: Mono,
     ) -> Read<'a, Vec<Record>> {
         Box::pin(async move { on_first!(&self.shared, deadline, |desk| desk.records(state, after, limit)) })
+    }
+
+    fn keys(&self) -> Vec<Box<str>> {
+        self.shared.settings.keyring.ids()
+    }
+
+    fn rewrap<'a>(&'a self, tell: &'a Tell<'a>) -> BoxFuture<'a, Result<Rewrapped, NotChanged>> {
+        Box::pin(super::rewrap::rewrap(&self.shared, tell))
     }
 
     fn change(&self, change: Change, deadline: Mono) -> BoxFuture<'_, Result<(), NotChanged>> {

@@ -80,6 +80,8 @@ pub struct Table {
     referrers: Index,
     census: Census,
     at_hand: Mutex<HashMap<EntryId, Arc<Entry>>>,
+    /// The keys that the users were made with.
+    keys: u64,
 }
 
 impl Changes {
@@ -130,6 +132,7 @@ impl Table {
             referrers: Index::default(),
             census: Census::default(),
             at_hand: Mutex::default(),
+            keys: settings.keyring.generation(),
         }
     }
 
@@ -177,6 +180,15 @@ impl Table {
         let mut affected = HashSet::new();
         self.replace(content, id, row, &mut affected);
         self.refill(affected).await;
+    }
+
+    /// Makes everybody anew if the keys have changed since: what did not open may open now.
+    pub async fn look_at_keys(&mut self) {
+        let keys = self.settings.keyring.generation();
+        if keys != self.keys {
+            self.keys = keys;
+            self.refill(self.users.keys().copied().collect()).await;
+        }
     }
 
     fn rows(&self, content: Content) -> &HashMap<EntryId, Packed, RandomState> {

@@ -30,7 +30,6 @@ mod servers;
 
 use super::*;
 use crate::directory::layout::Layout;
-use crate::directory::seal::Keyring;
 use crate::identity::EntryId;
 use crate::otp::Parameters;
 use crate::state::{Known, Scope};

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What one server has to say to a change.
-enum Said {
+pub(super) enum Said {
     /// It is done.
     Done,
     /// Another server has to be asked, and why.
@@ -70,7 +70,7 @@ pub(super) async fn change(shared: &Shared, change: Change, deadline: Mono) -> R
 }
 
 /// Why a change was not made here.
-enum NotMade {
+pub(super) enum NotMade {
     /// It is decided: no other server is asked.
     No(NotChanged),
     /// The server could not be asked.
@@ -409,7 +409,7 @@ impl Desk<'_> {
         })
     }
 
-    async fn modify(&self, entry: &Entry, edits: &[Edit]) -> Result<Said, NotMade> {
+    pub(super) async fn modify(&self, entry: &Entry, edits: &[Edit]) -> Result<Said, NotMade> {
         let still = assertion(entry);
         self.act(&Act::Modify { dn: &entry.dn, edits, still: &still }, &entry.dn).await
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::directory::embedded::{MAX_STALE, NewUser};
-use crate::directory::registry::{Confirmed, confirm};
+use crate::directory::registry::{Confirmed, Rewrapped, confirm};
 use crate::identity::ServiceName;
 use crate::otp::Parameters;
 use crate::state::{Bindings, Known, Scope};
@@ -14,6 +14,7 @@ const KEY: &[u8] = b"12345678901234567890";
 struct Office {
     folder: tempfile::TempDir,
     bindings: Arc<Bindings>,
+    embedded: Arc<Embedded>,
     registry: Arc<dyn Registry>,
 }
 
@@ -32,7 +33,7 @@ impl Office {
             };
             embedded.add_user(user, &Secret::new(*b"password")).unwrap();
         }
-        Office { folder, bindings, registry: embedded.registry() }
+        Office { folder, bindings, registry: embedded.registry(), embedded }
     }
 
     async fn user(&self, name: &str) -> Seen<Registered> {
@@ -261,6 +262,24 @@ async fn lists_come_in_pages() {
     let choice = UserSet { login_code: Some(LoginCode::NotRequired), ..UserSet::default() };
     office.set_user("u1", choice).await.unwrap();
     assert_eq!(office.user("u1").await.value.user.login_code, Some(LoginCode::NotRequired));
+}
+
+#[tokio::test]
+async fn keys_rotate_and_every_token_is_sealed_anew() {
+    let office = Office::open();
+    for number in 0..105 {
+        office.add(&format!("T-{number:03}"), State::Active).await;
+    }
+    office.add("W", State::Issued).await;
+    office.set_user("u1", refer("T-000")).await.unwrap();
+    let rewrap = async || office.registry.rewrap(&|_: &Rewrapped| {}).await.unwrap();
+    assert_eq!(rewrap().await, Rewrapped { looked_at: 105, ..Rewrapped::default() });
+    crate::directory::seal::rotate(&office.folder.path().join("seal.key"), "2027").unwrap();
+    office.embedded.reload_keys().unwrap();
+    assert_eq!(rewrap().await, Rewrapped { looked_at: 105, resealed: 105, ..Rewrapped::default() });
+    assert_eq!(rewrap().await.resealed, 0);
+    assert_eq!(office.standings("u1"), [("T-000".to_owned(), Standing::Active)]);
+    assert_eq!(office.token("T-104").await.value.secret, Some(Secret::new(KEY)));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::*;
 use crate::clock::Wall;
 use crate::directory::registry::{
-    Change, Confirmed, NewToken, NotChanged, Registered, Registry, Seen, TokenSet, UserSet, confirm,
+    Change, Confirmed, NewToken, NotChanged, Registered, Registry, Rewrapped, Seen, TokenSet, UserSet,
+    confirm,
 };
 use crate::identity::{ContractId, ServiceName, TokenSerial};
 use crate::tokens::{Contract, LoginCode, Record, Setup, State};
@@ -333,6 +334,85 @@ fn a_read_only_replica_is_passed_by() {
         matches!(&refused, Err(NotChanged::Refused(words)) if words.contains("takes no changes")),
         "{refused:?}"
     );
+}
+
+#[test]
+fn keys_rotate_and_every_token_is_sealed_anew_while_others_change_them() {
+    const TOKENS: usize = 210;
+    let slapd = Slapd::start(&writable());
+    let bench = Bench::new(sealing(&[slapd.port()], Mode::Follow));
+    let other_node = Bench::new(sealing(&[slapd.port()], Mode::Follow));
+    for number in 0..TOKENS {
+        bench.add(&format!("T-{number:03}"), State::Active).unwrap();
+    }
+    slapd.add_token(slapd::Token { cn: "plain", secret: &[7; 20], params: slapd::PARAMS_DN });
+    bench.set_user("u1", refer("T-000")).unwrap();
+    other_node.wait_known("u1", "active", is_active);
+
+    let both = || {
+        let mut both = Keyring::default();
+        both.add(&Keyring::line("2027", &[8; 32])).unwrap();
+        both.add(&Keyring::line("2026", &[9; 32])).unwrap();
+        both
+    };
+    bench.ldap.keyring().take_over(&both());
+    let told = std::sync::atomic::AtomicUsize::new(0);
+    let tell = |_: &Rewrapped| {
+        told.fetch_add(1, Ordering::Relaxed);
+    };
+    let rewrap = || bench.runtime.block_on(bench.registry().rewrap(&tell)).unwrap();
+    let done = std::thread::scope(|scope| {
+        let meddling = scope.spawn(|| {
+            for number in (0..TOKENS).step_by(7) {
+                let seen = bench.token(&format!("T-{number:03}"));
+                let set = Box::new(TokenSet {
+                    ends: Some(Wall::from_seconds(4_100_000_000)),
+                    ..TokenSet::default()
+                });
+                let (id, serial, version) = (seen.value.id, seen.value.serial, seen.version);
+                // Sealing may have been faster: that is a conflict like any other.
+                let changed = bench.change(Change::Token { id, serial, version, set });
+                assert!(matches!(changed, Ok(()) | Err(NotChanged::Conflict)), "{changed:?}");
+            }
+        });
+        let done = rewrap();
+        meddling.join().unwrap();
+        done
+    });
+    let all = u64::try_from(TOKENS).unwrap();
+    assert_eq!(
+        (done.looked_at, done.resealed, done.plain, done.failed),
+        (all + 1, all, 1, 0),
+        "{:?}",
+        done.why
+    );
+    assert!(told.load(Ordering::Relaxed) >= 2, "progress is told page by page");
+    assert_eq!(rewrap().resealed, 0, "what is done is passed over");
+    let dump = slapd.dump().replace("\n ", "");
+    let new = slapd::base64(b"{sekisho:v1}2027");
+    let new = new.trim_end_matches('=');
+    // Three octets make four digits: all but the last group are the same whatever comes behind.
+    let new = &new[..new.len() / 4 * 4];
+    assert_eq!(
+        dump.matches(&format!("oathSecret:: {new}")).count()
+            + dump.matches("oathSecret: {sekisho:v1}2027").count(),
+        TOKENS
+    );
+    assert_eq!(bench.token("T-000").value.secret, Some(Secret::new(KEY)));
+    bench.wait_known("u1", "active", is_active);
+
+    // A node that does not have the new key cannot judge, until it has.
+    other_node.wait_known("u1", "sealed", |user| is_unusable(user, Defect::SecretSealed));
+    other_node.ldap.keyring().take_over(&both());
+    other_node.wait_known("u1", "active", is_active);
+
+    // A key that is given up too early is told by its tokens.
+    let mut lost = Keyring::default();
+    lost.add(&Keyring::line("2028", &[7; 32])).unwrap();
+    bench.ldap.keyring().take_over(&lost);
+    let done = rewrap();
+    assert_eq!((done.resealed, done.failed, done.why.len()), (0, all, Rewrapped::NAMED));
+    assert!(done.why[0].1.contains("2027"), "{:?}", done.why[0]);
 }
 
 /// A relay before slapd that cuts everything at one message of the client.
