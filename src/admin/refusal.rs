@@ -4,6 +4,7 @@ use super::protocol::{Kind, Refused, Told};
 use crate::directory::Unavailable;
 use crate::directory::registry::NotChanged;
 use crate::identity::Escaped;
+use crate::pipeline::drive::NotDurable;
 use crate::policy::four_eyes::NoDecision;
 use crate::policy::{Act, Roles, StartPassword};
 use crate::tokens::life::Refusal;
@@ -32,6 +33,8 @@ pub enum Refuse {
     Clock,
     /// The journal cannot be written, or the engine that nodes share does not have it.
     Journal,
+    /// Another node has changed the same at this moment, so nothing was done here.
+    Raced,
     /// The table of requests cannot be read or written.
     RequestTable(String),
     /// Too many requests wait.
@@ -145,6 +148,7 @@ impl Refuse {
             Refuse::Stale => "directory-stale",
             Refuse::Clock => "clock-guarded",
             Refuse::Journal => "disk-failed",
+            Refuse::Raced => "changed-meanwhile",
             Refuse::RequestTable(_) => "request-table",
             Refuse::RequestsTooMany => "requests-too-many",
             Refuse::System => "system",
@@ -196,6 +200,7 @@ impl Refuse {
             "directory-stale",
             "clock-guarded",
             "disk-failed",
+            "changed-meanwhile",
             "request-table",
             "requests-too-many",
             "system",
@@ -253,9 +258,9 @@ impl Refuse {
             | Refuse::StartPassword(_)
             | Refuse::StartPasswordMissing
             | Refuse::ServiceUnknown(_) => Kind::Invalid,
-            Refuse::NotChanged(NotChanged::Conflict | NotChanged::Exists) | Refuse::SerialTaken(_) => {
-                Kind::Conflict
-            }
+            Refuse::NotChanged(NotChanged::Conflict | NotChanged::Exists)
+            | Refuse::SerialTaken(_)
+            | Refuse::Raced => Kind::Conflict,
             Refuse::NotChanged(_)
             | Refuse::Directory(_)
             | Refuse::Stale
@@ -335,6 +340,9 @@ impl fmt::Display for Refuse {
                 "the journal cannot be written, or the engine that nodes share does not have this, so it may not last; \
                  see `sekisho status`",
             ),
+            Refuse::Raced => {
+                f.write_str("another node changed the same at this moment, so nothing was done; repeat the command, with a new code if it takes one")
+            }
             Refuse::RequestTable(why) => write!(f, "the table of requests cannot be used: {why}"),
             Refuse::RequestsTooMany => f.write_str("too many requests wait for a second person; decide on some first"),
             Refuse::System => f.write_str("the system gives no random octets or no thread; try again"),
@@ -427,6 +435,15 @@ impl From<Refusal> for Refuse {
     }
 }
 
+impl From<NotDurable> for Refuse {
+    fn from(not: NotDurable) -> Refuse {
+        match not {
+            NotDurable::Journal | NotDurable::Cluster(_) => Refuse::Journal,
+            NotDurable::Changed => Refuse::Raced,
+        }
+    }
+}
+
 impl From<NotChanged> for Refuse {
     fn from(not: NotChanged) -> Refuse {
         Refuse::NotChanged(not)
@@ -442,5 +459,24 @@ impl From<Unavailable> for Refuse {
 impl From<NoDecision> for Refuse {
     fn from(no: NoDecision) -> Refuse {
         Refuse::Request(no)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Lost;
+
+    #[test]
+    fn a_race_with_another_node_is_no_failure_of_the_disk() {
+        for (not, word, kind) in [
+            (NotDurable::Journal, "disk-failed", Kind::Unavailable),
+            (NotDurable::Cluster(Lost::Unreachable), "disk-failed", Kind::Unavailable),
+            (NotDurable::Changed, "changed-meanwhile", Kind::Conflict),
+        ] {
+            let why = Refuse::from(not);
+            assert_eq!((why.word(), why.kind()), (word, kind), "{not:?}");
+        }
+        assert!(Refuse::from(NotDurable::Changed).to_string().contains("repeat the command"));
     }
 }

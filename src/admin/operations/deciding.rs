@@ -79,8 +79,9 @@ impl Operations {
             ..acted
         };
         let word = if answer == Answer::Approve { "approved" } else { "denied" };
-        if self.drive.record(Marks::new(), acted.line(Outcome::Decided(word), now.wall)).await.is_err() {
-            return Refuse::Journal.told(ProofOf::Act);
+        if let Err(not) = self.drive.record(Marks::new(), acted.line(Outcome::Decided(word), now.wall)).await
+        {
+            return Refuse::from(not).told(ProofOf::Act);
         }
         if answer == Answer::Deny {
             return Told::done(format!("request {request} is denied: {}", shown.what));
