@@ -1,7 +1,7 @@
 //! Acts that need a second person, and what there is to see without using anything up.
 
 use crate::harness::branch::{Branch, member};
-use crate::harness::{PASSWORD, WorldBuilder};
+use crate::harness::{PASSWORD, Person, WorldBuilder};
 use serde_json::Value;
 
 const BUSINESS: &str = "kenshin-business";
@@ -11,10 +11,10 @@ fn text(value: &Value) -> &str {
 }
 
 /// A bank where a revocation and an issue need two persons, and root may speak for all of its counter.
-fn careful() -> Branch {
+fn careful(people: Vec<Person>) -> Branch {
     let admin = "[[admin.operator]]\nname = \"root\"\nas = [\"counter\", \"counter:*\", \"auditor:*\", \"master:*\", \"user:*\"]\n\
                  [[admin.operator]]\nname = \"daemon\"\nas = [\"counter\", \"counter:*\", \"auditor:*\", \"master:*\", \"user:*\"]\n";
-    Branch::open_with(vec![member("taro", "C-1", "general", &[])], &[], |builder| WorldBuilder {
+    Branch::open_with(people, &[], |builder| WorldBuilder {
         more: admin.into(),
         environment: [
             builder.environment.clone(),
@@ -27,7 +27,7 @@ fn careful() -> Branch {
 
 #[test]
 fn a_second_person_approves_the_very_act_and_never_the_same_person() {
-    let mut branch = careful();
+    let mut branch = careful(vec![member("taro", "C-1", "general", &[])]);
     branch.enable("C-1", BUSINESS);
     let asked = branch.json(&["token", "issue", "--user", "taro", "--as", "counter:tanaka"], &["4711"]);
     let id = text(&asked["pending"]["id"]).to_owned();
@@ -79,6 +79,71 @@ fn a_second_person_approves_the_very_act_and_never_the_same_person() {
     let again = branch.json(&revoke, &[]);
     let _ = branch.done(&["request", "approve", text(&asked["pending"]["id"]), "--as", "counter:sato"], &[]);
     refused(&branch, &approve("counter:sato", text(&again["pending"]["id"])), 1, "token-revoked");
+}
+
+#[test]
+fn what_was_asked_for_is_not_approved_when_whoever_asked_has_lost_the_right() {
+    let branch = careful(vec![
+        member("taro", "C-1", "general", &[(8, 60)]),
+        member("master", "C-1", "master", &[(8, 60)]),
+    ]);
+    branch.enable("C-1", BUSINESS);
+    let serial = branch.world.token("taro", 0).serial.clone();
+    let revoke = |who: &str, lines: &[&str]| {
+        let asked = branch.json(&["token", "revoke", &serial, "--as", who], lines);
+        text(&asked["pending"]["id"]).to_owned()
+    };
+    let not_approved = |id: &str, by: &str| {
+        let _ = branch.refused(&["request", "approve", id, "--as", by], &[], 1, "asker-may-not");
+        assert_eq!(branch.state(&serial), "active");
+    };
+    let reload = |change: &dyn Fn(String) -> String| {
+        let before = branch.world.daemon.events("reloaded").len();
+        branch.world.reconfigure(change);
+        branch.world.daemon.signal("HUP");
+        branch.wait_until("the reload", || branch.world.daemon.events("reloaded").len() > before);
+    };
+    let code = branch.code(branch.world.token("master", 0), 0);
+    let by_master = revoke("master:master", &[&code, PASSWORD]);
+    let by_tanaka = revoke("counter:tanaka", &[]);
+    let [by_yamada, by_suzuki] = ["counter:yamada", "counter:suzuki"].map(|who| revoke(who, &[]));
+
+    // The directory gives the master user another role.
+    branch.world.slapd.change(
+        "dn: uid=master,ou=people,dc=example,dc=jp\nchangetype: modify\nreplace: sekishoRole\nsekishoRole: general\n",
+    );
+    branch.wait_until("the other role", || {
+        text(&branch.json(&["user", "show", "master"], &[])["role"]) != "master"
+    });
+    not_approved(&by_master, "counter:sato");
+    let _ = branch.refused(
+        &["request", "approve", &by_master, "--as", "counter:sato"],
+        &[],
+        1,
+        "decided-already",
+    );
+
+    // Configuration lets the caller speak for the counter under its own name alone.
+    reload(&|text| text.replace("\"counter:*\", ", ""));
+    not_approved(&by_tanaka, "counter");
+
+    // Configuration takes the act from the counter, and gives it back.
+    let operator = "[[admin.operator]]\nname = \"root\"";
+    let all = "\"counter\", \"counter:*\", ";
+    let may = format!("[admin.may]\nrevoke = [\"master\"]\n{operator}");
+    reload(&|text| text.replace("\"counter\", ", all).replace(operator, &may));
+    not_approved(&by_yamada, "counter:sato");
+    reload(&|text| text.replace(&may, operator));
+    let _ = branch.done(&["request", "approve", &by_suzuki, "--as", "counter:sato"], &[]);
+    assert_eq!(branch.state(&serial), "revoked");
+
+    let evidence = branch.world.audit();
+    let refused: Vec<&str> = evidence
+        .iter()
+        .filter(|line| line["reason"] == "asker-may-not")
+        .map(|line| text(&line["asked_by"]))
+        .collect();
+    assert_eq!(refused, ["master", "counter:tanaka", "counter:yamada"]);
 }
 
 #[test]

@@ -345,6 +345,37 @@ fn s_24_a_token_ends_and_is_renewed_from_thirty_days_before_and_after() {
 }
 
 #[test]
+fn s_24_a_code_of_the_expired_token_proves_its_renewal_and_nothing_else() {
+    const DAY: i64 = 86_400;
+    let mut branch =
+        Branch::open(vec![member("taro", "D-1", "general", &[]), member("jiro", "D-1", "general", &[])]);
+    branch.enable("D-1", "shiga-business");
+    let token = branch.active("taro");
+    branch.reopen_later((3 * 365 + 30) * DAY);
+    assert_eq!(branch.state(&token.serial), "expired");
+    let renew = ["token", "renew", token.serial.as_str(), "--as", "user:taro"];
+    let renew_by_jiro = ["token", "renew", token.serial.as_str(), "--as", "user:jiro"];
+    let choose = ["user", "login-code", "taro", "not-required", "--as", "user:taro"];
+    let stop = ["token", "stop", "--user", "taro", "--as", "user:taro"];
+    let code = branch.code(&token, 0);
+    let _ = branch.refused(&renew_by_jiro, &[&code], 77, "may-not");
+    let _ = branch.refused(&choose, &[&code], 77, "actor-tokenless");
+    let _ = branch.refused(&stop, &[&code, PASSWORD], 1, "token-expired");
+    let _ = branch.refused(&renew, &[], 77, "code-missing");
+    let _ = branch.refused(&renew, &[&token.wrong_code()], 77, "code-wrong");
+    assert_eq!(branch.state(&token.serial), "expired");
+    let _ = branch.done(&renew, &[&code]);
+    assert_eq!(branch.state(&token.serial), "active");
+    let _ = branch.refused(&renew, &[&branch.code(&token, 30)], 1, "renewal-too-early");
+    let gateway = branch.gateway("shiga-business");
+    assert!(gateway.operation("taro", &format!("{PASSWORD}{code}"), "transfer").is_reject(), "it is used up");
+    assert_eq!(branch.world.last_reason("taro"), "code-used");
+    assert!(
+        gateway.operation("taro", &branch.field(&token, i64::from(token.period)), "transfer").is_accept()
+    );
+}
+
+#[test]
 fn s_05_two_codes_in_a_row_learn_a_clock_that_is_off() {
     let branch = companies();
     branch.enable("C-1", BUSINESS);

@@ -7,11 +7,13 @@
 use super::refusal::Refuse;
 use crate::policy::ActorRole;
 use crate::tokens::{Role, User};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Whoever is at the other end, as the connection proves it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Caller {
     /// The name that `[admin.operators]` is looked up by.
     pub name: String,
@@ -22,7 +24,8 @@ pub struct Caller {
 }
 
 /// Whether a caller is the daemon's own user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Own {
     /// It is.
     Ours,
@@ -149,8 +152,8 @@ pub struct Actor {
     pub person: String,
     /// The entry of a customer.
     pub user: Option<Arc<User>>,
-    /// What the connection proves, for the evidence.
-    pub by: String,
+    /// Who is at the other end, as the connection proves it.
+    pub caller: Caller,
 }
 
 impl Actor {
@@ -161,9 +164,9 @@ impl Actor {
         Actor {
             role: claim.role,
             name: if own { role.to_owned() } else { format!("{role}:{}", claim.name) },
-            person: format!("bank:{}", claim.name),
+            person: format!("{BANK}{}", claim.name),
             user: None,
-            by: caller.evidence.clone(),
+            caller: caller.clone(),
         }
     }
 
@@ -174,10 +177,40 @@ impl Actor {
             name: user.name.to_string(),
             person: format!("entry:{}", user.id),
             user: Some(user),
-            by: caller.evidence.clone(),
+            caller: caller.clone(),
         }
     }
 }
+
+/// Who asked for an act that waits, as far as it takes to look once more whether they may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asker {
+    /// In which role, and under which name, in the form of `--as`.
+    pub wanted: String,
+    /// The person, as [`Actor::person`] has it.
+    pub person: String,
+    /// Who was at the other end.
+    pub caller: Caller,
+}
+
+impl Asker {
+    /// The actor as who asked.
+    pub fn of(actor: &Actor) -> Asker {
+        let name = match (&actor.user, actor.person.strip_prefix(BANK)) {
+            (None, Some(name)) => name,
+            _ => &actor.name,
+        };
+        Asker {
+            wanted: format!("{}:{name}", actor.role.text()),
+            person: actor.person.clone(),
+            caller: actor.caller.clone(),
+        }
+    }
+}
+
+/// What the persons of the bank begin with, so that none is a customer's.
+const BANK: &str = "bank:";
 
 /// The role of a customer within the contract, as one who acts.
 pub fn acting_role(role: Role) -> ActorRole {

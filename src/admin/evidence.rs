@@ -74,7 +74,8 @@ impl Acted<'_> {
         }
         match self.actor {
             Some(actor) => {
-                line.text("actor", &actor.name).text("role", actor.role.text()).text("by", &actor.by).finish()
+                let by = &actor.caller.evidence;
+                line.text("actor", &actor.name).text("role", actor.role.text()).text("by", by).finish()
             }
             None => line.text("actor", "app").finish(),
         }

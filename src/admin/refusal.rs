@@ -4,6 +4,7 @@ use super::protocol::{Kind, Refused, Told};
 use crate::directory::Unavailable;
 use crate::directory::registry::NotChanged;
 use crate::identity::Escaped;
+use crate::pipeline::drive::NotDurable;
 use crate::policy::four_eyes::NoDecision;
 use crate::policy::{Act, Roles, StartPassword};
 use crate::tokens::life::Refusal;
@@ -20,6 +21,8 @@ pub enum Refuse {
     RenewalFrom(String),
     /// A second person's answer does not count.
     Request(NoDecision),
+    /// Whoever asked for what waits may not do it any more.
+    AskerMayNot,
     /// The directory has not made the change.
     NotChanged(NotChanged),
     /// The directory cannot be asked.
@@ -30,6 +33,8 @@ pub enum Refuse {
     Clock,
     /// The journal cannot be written, or the engine that nodes share does not have it.
     Journal,
+    /// Another node has changed the same at this moment, so nothing was done here.
+    Raced,
     /// The table of requests cannot be read or written.
     RequestTable(String),
     /// Too many requests wait.
@@ -133,6 +138,7 @@ impl Refuse {
             Refuse::WaitingUntil(_) => Refusal::Waiting.word(),
             Refuse::RenewalFrom(_) => Refusal::TooEarly.word(),
             Refuse::Request(no) => no.word(),
+            Refuse::AskerMayNot => "asker-may-not",
             Refuse::NotChanged(NotChanged::Conflict) => "conflict",
             Refuse::NotChanged(NotChanged::Exists) => "exists-already",
             Refuse::NotChanged(NotChanged::Refused(_)) => "directory-refused",
@@ -142,6 +148,7 @@ impl Refuse {
             Refuse::Stale => "directory-stale",
             Refuse::Clock => "clock-guarded",
             Refuse::Journal => "disk-failed",
+            Refuse::Raced => "changed-meanwhile",
             Refuse::RequestTable(_) => "request-table",
             Refuse::RequestsTooMany => "requests-too-many",
             Refuse::System => "system",
@@ -183,6 +190,7 @@ impl Refuse {
     /// Every word, for the table of `docs/refusals.md`.
     pub fn words() -> Vec<&'static str> {
         let mut words = vec![
+            "asker-may-not",
             "conflict",
             "exists-already",
             "directory-refused",
@@ -192,6 +200,7 @@ impl Refuse {
             "directory-stale",
             "clock-guarded",
             "disk-failed",
+            "changed-meanwhile",
             "request-table",
             "requests-too-many",
             "system",
@@ -249,9 +258,9 @@ impl Refuse {
             | Refuse::StartPassword(_)
             | Refuse::StartPasswordMissing
             | Refuse::ServiceUnknown(_) => Kind::Invalid,
-            Refuse::NotChanged(NotChanged::Conflict | NotChanged::Exists) | Refuse::SerialTaken(_) => {
-                Kind::Conflict
-            }
+            Refuse::NotChanged(NotChanged::Conflict | NotChanged::Exists)
+            | Refuse::SerialTaken(_)
+            | Refuse::Raced => Kind::Conflict,
             Refuse::NotChanged(_)
             | Refuse::Directory(_)
             | Refuse::Stale
@@ -281,6 +290,7 @@ impl Refuse {
             | Refuse::WaitingUntil(_)
             | Refuse::RenewalFrom(_)
             | Refuse::Request(_)
+            | Refuse::AskerMayNot
             | Refuse::ContractThere(_)
             | Refuse::NoContract(_)
             | Refuse::ContractNotEnabled(_)
@@ -319,6 +329,9 @@ impl fmt::Display for Refuse {
             }
             Refuse::RenewalFrom(time) => write!(f, "the token is not due yet; it may be renewed from {time} on"),
             Refuse::Request(no) => no.fmt(f),
+            Refuse::AskerMayNot => f.write_str(
+                "whoever asked for it may not do it any more, so it cannot be approved; somebody who may asks again",
+            ),
             Refuse::NotChanged(not) => not.fmt(f),
             Refuse::Directory(unavailable) => unavailable.fmt(f),
             Refuse::Stale => f.write_str("the directory has not been read yet, or not lately"),
@@ -327,6 +340,9 @@ impl fmt::Display for Refuse {
                 "the journal cannot be written, or the engine that nodes share does not have this, so it may not last; \
                  see `sekisho status`",
             ),
+            Refuse::Raced => {
+                f.write_str("another node changed the same at this moment, so nothing was done; repeat the command, with a new code if it takes one")
+            }
             Refuse::RequestTable(why) => write!(f, "the table of requests cannot be used: {why}"),
             Refuse::RequestsTooMany => f.write_str("too many requests wait for a second person; decide on some first"),
             Refuse::System => f.write_str("the system gives no random octets or no thread; try again"),
@@ -419,6 +435,15 @@ impl From<Refusal> for Refuse {
     }
 }
 
+impl From<NotDurable> for Refuse {
+    fn from(not: NotDurable) -> Refuse {
+        match not {
+            NotDurable::Journal | NotDurable::Cluster(_) => Refuse::Journal,
+            NotDurable::Changed => Refuse::Raced,
+        }
+    }
+}
+
 impl From<NotChanged> for Refuse {
     fn from(not: NotChanged) -> Refuse {
         Refuse::NotChanged(not)
@@ -434,5 +459,24 @@ impl From<Unavailable> for Refuse {
 impl From<NoDecision> for Refuse {
     fn from(no: NoDecision) -> Refuse {
         Refuse::Request(no)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Lost;
+
+    #[test]
+    fn a_race_with_another_node_is_no_failure_of_the_disk() {
+        for (not, word, kind) in [
+            (NotDurable::Journal, "disk-failed", Kind::Unavailable),
+            (NotDurable::Cluster(Lost::Unreachable), "disk-failed", Kind::Unavailable),
+            (NotDurable::Changed, "changed-meanwhile", Kind::Conflict),
+        ] {
+            let why = Refuse::from(not);
+            assert_eq!((why.word(), why.kind()), (word, kind), "{not:?}");
+        }
+        assert!(Refuse::from(NotDurable::Changed).to_string().contains("repeat the command"));
     }
 }

@@ -1,6 +1,7 @@
 //! The requests that wait for a second person, in a file of the state directory: they survive a restart, and hold
 //! nothing secret.
 
+use super::caller::Asker;
 use super::deed::Deed;
 use super::protocol::RequestShown;
 use super::refusal::Refuse;
@@ -33,6 +34,9 @@ struct Kept {
     deed: Deed,
     digest: String,
     asked_by: String,
+    /// Nobody in a file from before it was kept; such a request is asked for anew.
+    #[serde(default)]
+    asker: Option<Asker>,
     person: String,
     asked: u64,
     until: u64,
@@ -64,7 +68,7 @@ impl Requests {
         &self,
         deed: &Deed,
         asked_by: &str,
-        person: &str,
+        asker: Asker,
         now: Wall,
         until: Wall,
     ) -> Result<RequestShown, Refuse> {
@@ -72,7 +76,8 @@ impl Requests {
             deed: deed.clone(),
             digest: deed.digest(),
             asked_by: asked_by.to_owned(),
-            person: person.to_owned(),
+            person: asker.person.clone(),
+            asker: Some(asker),
             asked: now.seconds(),
             until: until.seconds(),
             fate: Fate::Asked.text().to_owned(),
@@ -102,7 +107,7 @@ impl Requests {
         Ok(requests)
     }
 
-    /// A second person answers. Gives the request as it is then, and the deed that was asked for and no other.
+    /// A second person answers. Gives the request as it is then, the deed that was asked for and no other, and who asked.
     ///
     /// # Errors
     /// No such request, an answer that does not count, a file that cannot be written.
@@ -113,7 +118,7 @@ impl Requests {
         decided_by: &str,
         person: &str,
         now: Wall,
-    ) -> Result<(RequestShown, Deed), Refuse> {
+    ) -> Result<(RequestShown, Deed, Option<Asker>), Refuse> {
         let unknown = || Refuse::RequestUnknown(id.to_owned());
         let number = number(id).ok_or_else(unknown)?;
         self.write(|table| {
@@ -128,7 +133,7 @@ impl Requests {
             kept.fate = decided.text().to_owned();
             kept.decided_by = Some(decided_by.to_owned());
             put(table, number, &kept)?;
-            Ok((kept.shown(number, now), kept.deed))
+            Ok((kept.shown(number, now), kept.deed, kept.asker))
         })
     }
 
@@ -219,10 +224,20 @@ fn unusable(error: impl std::fmt::Display) -> Refuse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::caller::{Actor, Caller, Claim, Own};
+    use crate::policy::ActorRole;
     use crate::policy::four_eyes::NoDecision;
 
     fn is_over(why: &Refuse) -> bool {
         matches!(why, Refuse::Request(NoDecision::Decided | NoDecision::Expired))
+    }
+
+    fn tanaka() -> Asker {
+        let caller = Caller { name: "root".into(), evidence: "uid:0".into(), own: Own::Ours };
+        let claim = Claim { role: ActorRole::Counter, name: "tanaka".into(), named: true };
+        let asker = Asker::of(&Actor::of_bank(&claim, &caller));
+        assert_eq!((asker.wanted.as_str(), asker.person.as_str()), ("counter:tanaka", "bank:tanaka"));
+        asker
     }
 
     fn deed() -> Deed {
@@ -234,7 +249,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = Wall::from_seconds;
         let requests = Requests::open(folder.path()).unwrap();
-        let asked = requests.ask(&deed(), "counter:tanaka", "bank:tanaka", at(10), at(100)).unwrap();
+        let asked = requests.ask(&deed(), "counter:tanaka", tanaka(), at(10), at(100)).unwrap();
         assert_eq!(
             (asked.id.as_str(), asked.state.as_str(), asked.act.as_str()),
             ("R1", "pending", "revoke")
@@ -249,8 +264,8 @@ mod tests {
         let same = decide("R1", "bank:tanaka", Answer::Approve, 20).unwrap_err();
         assert_eq!(same, Refuse::Request(NoDecision::SamePerson));
         assert!(is_over(&decide("R1", "bank:sato", Answer::Approve, 100).unwrap_err()));
-        let (approved, done) = decide("R1", "bank:sato", Answer::Approve, 20).unwrap();
-        assert_eq!((done, approved.state.as_str()), (deed(), "approved"));
+        let (approved, done, asker) = decide("R1", "bank:sato", Answer::Approve, 20).unwrap();
+        assert_eq!((done, approved.state.as_str(), asker), (deed(), "approved", Some(tanaka())));
         assert!(is_over(&decide("R1", "bank:sato", Answer::Approve, 20).unwrap_err()));
         requests.reopen("R1").unwrap();
         assert_eq!(requests.list(at(20)).unwrap()[0].state, "pending");

@@ -503,7 +503,7 @@ without-token = "password"
         (8, "directory.ldap.max-stale"),
         (17, "directory.ldap.seal-key-credential"),
         (18, "directory.ldap.password-cache"),
-        (19, "directory.ldap.token-base: it does not lie below base"),
+        (19, "it does not lie below base"),
         (22, "service.s.without-token"),
     ] {
         let fits = |found: &&String| found.starts_with(&format!("f.toml:{line}:")) && found.contains(key);

@@ -1,13 +1,14 @@
 //! Who acts, whether they may, and whether they can prove it.
 
 use super::codes::Tried;
+use super::prepare::Round;
 use super::{Failed, Operations, PATIENCE};
 use crate::admin::caller::{Actor, Caller, acting_role};
 use crate::admin::protocol::{Ask, Password, Proof as Shown};
 use crate::admin::refusal::{ProofOf, Refuse};
 use crate::clock::Moment;
 use crate::directory::{Found, PasswordAnswer};
-use crate::identity::{RequestId, UserName};
+use crate::identity::{RequestId, TokenSerial, UserName};
 use crate::policy::{Act, ActorRole, Exceptions, Profile, Proof};
 use crate::secret::{PASSWORD_MAX, Secret};
 use crate::state::{Counted, Guess, Known, Mark, Marks};
@@ -92,16 +93,17 @@ impl Operations {
         Ok(())
     }
 
-    /// Checks what the actor shows, as far as the act demands it; gives what that used up.
+    /// Checks what the actor shows, as far as the act demands it; gives what that used up. `token` is the one that the
+    /// act is about, if it is about one.
     pub(super) async fn prove(
         &self,
-        actor: &Actor,
         act: Act,
+        token: Option<&TokenSerial>,
         shown: &Shown,
         profile: &Profile,
-        id: RequestId,
-        now: Moment,
+        round: Round<'_>,
     ) -> Result<Marks, Failed> {
+        let Round { actor, id, now, .. } = round;
         let Some(user) = &actor.user else { return Ok(Marks::new()) };
         let (needs_code, needs_password) = match act.proof(actor.role) {
             Proof::Nothing => return Ok(Marks::new()),
@@ -122,9 +124,10 @@ impl Operations {
         }
         let code = shown.code.as_ref().filter(|_| needs_code);
         let password = shown.password.as_ref().filter(|_| needs_password);
-        let tokens = match code {
-            Some(_) => self.tokens_in_service(user, now),
-            None => Vec::new(),
+        let tokens = match (code, act, token) {
+            (None, ..) => Vec::new(),
+            (Some(_), Act::Renew, Some(renewed)) => self.tokens_to_renew_with(user, renewed, now),
+            (Some(_), ..) => self.tokens_in_service(user, now),
         };
         if needs_code && tokens.is_empty() {
             return Err(Refuse::ActorTokenless(name()).into());

@@ -4,8 +4,9 @@ use super::Operations;
 use crate::admin::protocol::Password;
 use crate::admin::refusal::Refuse;
 use crate::clock::Moment;
-use crate::identity::RequestId;
+use crate::identity::{RequestId, TokenSerial};
 use crate::otp::{self, Code, Finding, Moving, Step};
+use crate::outcome::Reason;
 use crate::state::{self, Claimed, Mark, Marks, Use, renewal};
 use crate::tokens::{Past, Record, Standing, Token, Tokens, User};
 
@@ -97,9 +98,19 @@ impl Operations {
 
     /// The tokens of a user that may be used now.
     pub(super) fn tokens_in_service(&self, user: &User, now: Moment) -> Vec<Token> {
+        self.tokens_where(user, |token| token.refusal(now.wall).is_none())
+    }
+
+    /// The tokens that prove a renewal: those in service, and of the expired ones the very token that is renewed, because
+    /// its own code is what is left to a user after the end (S-24).
+    pub(super) fn tokens_to_renew_with(&self, user: &User, renewed: &TokenSerial, now: Moment) -> Vec<Token> {
+        self.tokens_where(user, |token| proves_renewal(token, renewed, now))
+    }
+
+    fn tokens_where(&self, user: &User, usable: impl Fn(&Token) -> bool) -> Vec<Token> {
         let durable = &self.drive.pipeline().tables().durable;
         let Tokens::These(tokens) = &user.tokens else { return Vec::new() };
-        let usable = |token: &&Token| token.refusal(now.wall).is_none() && !durable.past(token).is_disabled();
+        let usable = |token: &&Token| usable(token) && !durable.past(token).is_disabled();
         tokens.iter().filter(usable).map(copy).collect()
     }
 
@@ -110,6 +121,14 @@ impl Operations {
             Finding::Fresh { step, .. } => Some(step),
             _ => None,
         }
+    }
+}
+
+fn proves_renewal(token: &Token, renewed: &TokenSerial, now: Moment) -> bool {
+    match token.refusal(now.wall) {
+        None => true,
+        Some(Reason::TokenExpired) => token.standing == Standing::Active && token.serial == *renewed,
+        Some(_) => false,
     }
 }
 

@@ -1,14 +1,17 @@
 //! A second person decides: the very act that was asked for happens, or it does not.
 
 use super::{Operations, scene};
-use crate::admin::caller::Actor;
+use crate::admin::caller::{Actor, Asker};
+use crate::admin::deed::Deed;
 use crate::admin::evidence::{Acted, Outcome};
-use crate::admin::protocol::{Mode, Told};
+use crate::admin::protocol::{Ask, Kind, Mode, Told};
 use crate::admin::refusal::{ProofOf, Refuse};
 use crate::clock::Moment;
 use crate::policy::four_eyes::Answer;
 use crate::policy::{Act, Exceptions};
 use crate::state::Marks;
+use crate::tokens::User;
+use std::sync::Arc;
 
 impl Operations {
     /// The requests that wait, or all of them.
@@ -55,7 +58,7 @@ impl Operations {
             };
         }
         let decided = self.requests.decide(request, answer, &actor.name, &actor.person, now.wall);
-        let (shown, deed) = match decided {
+        let (shown, deed, asker) = match decided {
             Ok(decided) => decided,
             Err(why) => return self.refused(&acted, Marks::new(), why, now).await,
         };
@@ -76,19 +79,20 @@ impl Operations {
             ..acted
         };
         let word = if answer == Answer::Approve { "approved" } else { "denied" };
-        if self.drive.record(Marks::new(), acted.line(Outcome::Decided(word), now.wall)).await.is_err() {
-            return Refuse::Journal.told(ProofOf::Act);
+        if let Err(not) = self.drive.record(Marks::new(), acted.line(Outcome::Decided(word), now.wall)).await
+        {
+            return Refuse::from(not).told(ProofOf::Act);
         }
         if answer == Answer::Deny {
             return Told::done(format!("request {request} is denied: {}", shown.what));
         }
-        let told = self.finish(&deed, Marks::new(), &acted, id, now).await;
+        let told = match self.still_may(asker, &deed, now).await {
+            Ok(()) => self.finish(&deed, Marks::new(), &acted, id, now).await,
+            Err(why) => self.refused(&acted, Marks::new(), why, now).await,
+        };
         // What could not be done for now may be approved again; what does not fit any more never will.
         if let Told::Refused(refused) = &told
-            && matches!(
-                refused.kind,
-                crate::admin::protocol::Kind::Unavailable | crate::admin::protocol::Kind::Conflict
-            )
+            && matches!(refused.kind, Kind::Unavailable | Kind::Conflict)
             && let Err(error) = self.requests.reopen(request)
         {
             tracing::warn!(event = "request-not-reopened", request, %error);
@@ -96,7 +100,49 @@ impl Operations {
         told
     }
 
-    async fn owner_of(&self, serial: &str, now: Moment) -> Option<std::sync::Arc<crate::tokens::User>> {
+    /// Whether the first person may still do what they asked for, under the rules and the directory of this moment: a
+    /// request must not outlive the right that it was asked with.
+    async fn still_may(&self, asker: Option<Asker>, deed: &Deed, now: Moment) -> Result<(), Refuse> {
+        let Some(asker) = asker else { return Err(Refuse::AskerMayNot) };
+        let actor = self.same_actor(&asker, now).await?;
+        let (target, service) = match (deed, deed.user(), deed.serial()) {
+            (Deed::Release { user }, ..) => {
+                let user = self.find(user, now).await?;
+                let contract = self.contract_of(&user, now).await.unwrap_or_default();
+                let profile = self.profile(contract.as_ref().map(|contract| &contract.service));
+                (Some(user), profile.may.clone())
+            }
+            (_, Some(user), _) => {
+                let scene = self.scene(user, now).await?;
+                (Some(Arc::clone(scene.user())), scene.profile.may.clone())
+            }
+            (_, None, Some(serial)) => {
+                let held = self.held(serial, &actor, now).await?;
+                (held.owner, held.profile.may.clone())
+            }
+            (_, None, None) => (None, Exceptions::default()),
+        };
+        self.authorize(&actor, deed.act(), target.as_deref(), &service).map_err(|_| Refuse::AskerMayNot)
+    }
+
+    /// The first person as somebody who acts now: the same caller, the same entry, the same role, and neither locked nor
+    /// switched off.
+    async fn same_actor(&self, asker: &Asker, now: Moment) -> Result<Actor, Refuse> {
+        let found = self.actor(&asker.caller, Some(&asker.wanted), &Ask::Status, now).await;
+        let actor = found.map_err(|why| match why.kind() {
+            // Nothing is known of their rights now, so nothing is decided about them.
+            Kind::Unavailable => why,
+            _ => Refuse::AskerMayNot,
+        })?;
+        let is_barred =
+            |user: &Arc<User>| self.is_locked(user, now) || user.account.refusal(now.wall).is_some();
+        if actor.person != asker.person || actor.user.as_ref().is_some_and(is_barred) {
+            return Err(Refuse::AskerMayNot);
+        }
+        Ok(actor)
+    }
+
+    async fn owner_of(&self, serial: &str, now: Moment) -> Option<Arc<User>> {
         let token = self.token(serial, now).await.ok()??;
         self.owners(&token.value, now).await.ok()?.into_iter().next()
     }

@@ -52,7 +52,7 @@ impl Operations {
         let outcome = outcome.as_ref().map_or(Outcome::Done, Outcome::Refused);
         match self.drive.record(Marks::new(), acted.line(outcome, now.wall)).await {
             Ok(()) => told,
-            Err(_) => Refuse::Journal.told(ProofOf::Act),
+            Err(not) => Refuse::from(not).told(ProofOf::Act),
         }
     }
 

@@ -61,7 +61,7 @@ impl Operations {
         }
         match self.drive.record(Marks::new(), acted.line(outcome, now.wall)).await {
             Ok(()) => told,
-            Err(_) => Refuse::Journal.told(ProofOf::Act),
+            Err(not) => Refuse::from(not).told(ProofOf::Act),
         }
     }
 

@@ -26,7 +26,7 @@ mod set_up;
 mod status;
 mod why;
 
-use super::caller::{Actor, Caller, Operators};
+use super::caller::{Actor, Asker, Caller, Operators};
 use super::deed::Deed;
 use super::evidence::{Acted, Outcome};
 use super::protocol::{Ask, Mode, Question, Told};
@@ -220,7 +220,7 @@ impl Operations {
                 };
                 match self.drive.record(marks, acted.line(Outcome::Refused(&why), now.wall)).await {
                     Ok(()) => why.told(proof_of),
-                    Err(_) => Refuse::Journal.told(proof_of),
+                    Err(not) => Refuse::from(not).told(proof_of),
                 }
             }
         }
@@ -242,22 +242,22 @@ impl Operations {
         };
         if rules.authority.needs_second(deed.act()) {
             let until = now.wall.plus(rules.request_lifetime);
-            let asked = match self.requests.ask(&deed, &actor.name, &actor.person, now.wall, until) {
+            let asked = match self.requests.ask(&deed, &actor.name, Asker::of(actor), now.wall, until) {
                 Ok(asked) => asked,
                 Err(why) => return self.refused(&acted, marks, why, now).await,
             };
             let asked_line = Acted { request: Some((&asked.id, &actor.name)), ..acted };
             return match self.drive.record(marks, asked_line.line(Outcome::Asked, now.wall)).await {
                 Ok(()) => Told::Pending(Box::new(asked)),
-                Err(_) => Refuse::Journal.told(ProofOf::Act),
+                Err(not) => Refuse::from(not).told(ProofOf::Act),
             };
         }
         // What the journal alone keeps is done and evident in one record.
         if matches!(deed, Deed::Release { .. } | Deed::Resync { .. }) {
             return self.finish(&deed, marks, &acted, id, now).await;
         }
-        if self.drive.record(marks, acted.line(Outcome::Begun, now.wall)).await.is_err() {
-            return Refuse::Journal.told(ProofOf::Act);
+        if let Err(not) = self.drive.record(marks, acted.line(Outcome::Begun, now.wall)).await {
+            return Refuse::from(not).told(ProofOf::Act);
         }
         self.finish(&deed, Marks::new(), &acted, id, now).await
     }
@@ -280,7 +280,7 @@ impl Operations {
                 }
                 match self.drive.record(marks, line).await {
                     Ok(()) => performed.told,
-                    Err(_) => Refuse::Journal.told(ProofOf::Act),
+                    Err(not) => Refuse::from(not).told(ProofOf::Act),
                 }
             }
             Err(why) => self.refused(acted, marks, why, now).await,
@@ -290,7 +290,7 @@ impl Operations {
     async fn refused(&self, acted: &Acted<'_>, marks: Marks, why: Refuse, now: Moment) -> Told {
         match self.drive.record(marks, acted.line(Outcome::Refused(&why), now.wall)).await {
             Ok(()) => why.told(ProofOf::Act),
-            Err(_) => Refuse::Journal.told(ProofOf::Act),
+            Err(not) => Refuse::from(not).told(ProofOf::Act),
         }
     }
 

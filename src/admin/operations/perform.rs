@@ -466,7 +466,11 @@ impl Operations {
             name: String::new(),
             person: String::new(),
             user: None,
-            by: String::new(),
+            caller: crate::admin::caller::Caller {
+                name: String::new(),
+                evidence: String::new(),
+                own: crate::admin::caller::Own::Another,
+            },
         };
         self.held(serial, &nobody, now).await
     }

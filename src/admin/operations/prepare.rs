@@ -58,11 +58,11 @@ pub(super) fn named(ask: &Ask) -> (Act, Named) {
 
 /// An act as it is being prepared.
 #[derive(Clone, Copy)]
-struct Round<'a> {
-    actor: &'a Actor,
-    id: RequestId,
+pub(super) struct Round<'a> {
+    pub actor: &'a Actor,
+    pub id: RequestId,
     mode: Mode,
-    now: Moment,
+    pub now: Moment,
 }
 
 impl Operations {
@@ -149,7 +149,7 @@ impl Operations {
         self.authorize(round.actor, Act::Release, Some(&user), &profile.may)?;
         let marks = match round.mode {
             Mode::DryRun => Marks::new(),
-            Mode::Do => self.prove(round.actor, Act::Release, proof, &profile, round.id, round.now).await?,
+            Mode::Do => self.prove(Act::Release, None, proof, &profile, round).await?,
         };
         let users = &self.drive.pipeline().tables().durable.users;
         let lockout = users.lockout(user.id, round.now.wall);
@@ -380,7 +380,7 @@ impl Operations {
         }
         let marks = match round.mode {
             Mode::DryRun => Marks::new(),
-            Mode::Do => self.prove(round.actor, act, proof, &held.profile, round.id, round.now).await?,
+            Mode::Do => self.prove(act, Some(&held.token.value.serial), proof, &held.profile, round).await?,
         };
         let deed = match act {
             Act::Suspend => Deed::Suspend { serial },
@@ -434,7 +434,7 @@ impl Operations {
         self.authorize(round.actor, act, Some(scene.user()), &scene.profile.may)?;
         match round.mode {
             Mode::DryRun => Ok(Marks::new()),
-            Mode::Do => self.prove(round.actor, act, proof, &scene.profile, round.id, round.now).await,
+            Mode::Do => self.prove(act, None, proof, &scene.profile, round).await,
         }
     }
 

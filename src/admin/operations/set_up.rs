@@ -55,7 +55,7 @@ impl Operations {
         };
         let line = acted.line(outcome.as_ref().err().map_or(Outcome::Done, Outcome::Refused), now.wall);
         match (self.drive.record(Marks::new(), line).await, outcome) {
-            (Err(_), _) => Refuse::Journal.told(ProofOf::Act),
+            (Err(not), _) => Refuse::from(not).told(ProofOf::Act),
             (Ok(()), Ok(shown)) => Told::SetUp(Box::new(shown)),
             (Ok(()), Err(why)) => why.told(ProofOf::Act),
         }
