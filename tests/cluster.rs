@@ -422,10 +422,10 @@ fn an_engine_behind_tls_is_used_only_if_its_certificate_is_the_right_one() {
             }
         };
         let launch = |url: &str, ca: &str| Node::launch(&builder, &slapd, url, "a", &[("ca.pem", ca)]);
-        let protect = |certificates: &Certificates| match &engine {
-            Engine::Redis(redis) => redis.protect(certificates),
+        let protect = |Certificates { ca, certificate, key, .. }: &Certificates| match &engine {
+            Engine::Redis(redis) => redis.protect(ca, certificate, key),
             Engine::Postgres(postgres) => {
-                postgres.protect(certificates);
+                postgres.protect(certificate, key);
                 postgres.port()
             }
         };

@@ -1,7 +1,6 @@
 //! A real PostgreSQL on a loopback port with a folder of its own, for as long as the value lives.
 
 use super::process::{Family, free_port, succeeded};
-use super::slapd::Certificates;
 use super::wait_for;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -58,10 +57,10 @@ impl Postgres {
         self.port
     }
 
-    /// Speaks TLS as well, on the same port.
-    pub fn protect(&self, certificates: &Certificates) {
+    /// Speaks TLS as well, with these as PEM, on the same port.
+    pub fn protect(&self, certificate: &str, key: &str) {
         use std::os::unix::fs::PermissionsExt as _;
-        for (name, text) in [("server.crt", &certificates.certificate), ("server.key", &certificates.key)] {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
             let path = self.data().join(name);
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -1,7 +1,6 @@
 //! A real redis-server on a loopback port with a folder of its own, for as long as the value lives.
 
 use super::process::{Family, free_port, succeeded};
-use super::slapd::Certificates;
 use super::wait_for;
 use std::process::{Command, Stdio};
 
@@ -47,16 +46,16 @@ impl Redis {
         self.port
     }
 
-    /// Speaks TLS as well, on the port that this gives.
-    pub fn protect(&self, certificates: &Certificates) -> u16 {
+    /// Speaks TLS as well, with these as PEM, on the port that this gives.
+    pub fn protect(&self, authority: &str, certificate: &str, key: &str) -> u16 {
         let file = |name: &str, text: &str| {
             let path = self.directory.path().join(name);
             std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
-        let certificate = file("server.pem", &certificates.certificate);
-        let key = file("server.key", &certificates.key);
-        let authority = file("ca.pem", &certificates.ca);
+        let certificate = file("server.pem", certificate);
+        let key = file("server.key", key);
+        let authority = file("ca.pem", authority);
         let (port, files) = (free_port(), ["tls-cert-file", &certificate, "tls-key-file", &key]);
         let rest = ["tls-ca-cert-file", &authority, "tls-auth-clients", "no", "tls-port", &port.to_string()];
         let said = self.command(&[&["CONFIG", "SET"], files.as_slice(), rest.as_slice()].concat());
