@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long it may take until it is ready.
@@ -18,6 +19,7 @@ pub struct Daemon {
     pub radius: Vec<SocketAddr>,
     pub http: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// The binary under test.
@@ -78,10 +80,12 @@ impl Daemon {
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
-        read_lines(child.stdout.take().unwrap(), Arc::clone(&log));
-        read_lines(child.stderr.take().unwrap(), Arc::clone(&log));
+        let readers = vec![
+            read_lines(child.stdout.take().unwrap(), Arc::clone(&log)),
+            read_lines(child.stderr.take().unwrap(), Arc::clone(&log)),
+        ];
         let mut daemon = Daemon::nothing();
-        (daemon.child, daemon.log) = (Some(child), log);
+        (daemon.child, daemon.log, daemon.readers) = (Some(child), log, readers);
         daemon
     }
 
@@ -115,15 +119,17 @@ impl Daemon {
         true
     }
 
-    /// Waits until it has ended by itself; gives its exit code.
+    /// Waits until it has ended by itself and all that it said is read; gives its exit code.
     pub fn ended(&mut self) -> Option<i32> {
-        wait_for("the daemon to end", || self.child.as_mut().unwrap().try_wait().unwrap()).code()
+        let status = wait_for("the daemon to end", || self.child.as_mut().unwrap().try_wait().unwrap());
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        status.code()
     }
 
     /// No daemon: what stands in the place of one that is being restarted.
     pub fn nothing() -> Daemon {
         let nowhere = "127.0.0.1:9".parse().unwrap();
-        Daemon { child: None, radius: vec![nowhere], http: nowhere, log: Arc::default() }
+        Daemon { child: None, radius: vec![nowhere], http: nowhere, log: Arc::default(), readers: Vec::new() }
     }
 
     pub fn pid(&self) -> u32 {
@@ -242,12 +248,12 @@ impl Drop for Daemon {
     }
 }
 
-fn read_lines(stream: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+fn read_lines(stream: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             log.lock().unwrap().push(line);
         }
-    });
+    })
 }
 
 /// A text field of a JSON log line, wherever it stands.
