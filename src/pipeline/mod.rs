@@ -7,12 +7,13 @@
 //! resume(case, the answer) ─┤
 //!                           ├─▶ Resend              a retransmission: the same octets again
 //!                           ├─▶ Done                an entry for the journal, then the reply
-//!                           └─▶ Ask                 the directory is asked; then `resume`
+//!                           └─▶ Ask                 the directory or the nodes' engine is asked; then `resume`
 //! ```
 //!
-//! What the daemon knows in memory is judged at once, on the worker that received it. Only a search or a bind makes a
-//! request wait, and then it waits here as a [`Case`], not as a thread. Dropping a case gives back everything it
-//! holds: its place, its claim on the code, its entry among the duplicates. Nothing was used up, nobody was answered.
+//! What the daemon knows in memory is judged at once, on the worker that received it. Only a search, a bind, the
+//! confirmation of a token or the engine that nodes share makes a request wait, and then it waits here as a [`Case`], not
+//! as a thread. Dropping a case gives back everything it holds: its place, its claim on the code, its entry among the
+//! duplicates. Nothing was used up, nobody was answered.
 //!
 //! [`drive`] is the other half: it carries out what a step says, with the journal, the sockets and the directory.
 
