@@ -11,7 +11,6 @@ use crate::otp::uri::{KeyMoving, KeyUri};
 use crate::otp::{Algorithm, Moving};
 use crate::secret::Secret;
 use crate::state::Marks;
-use crate::store::Health;
 use crate::tokens::life::{Refusal, Tried, try_setup};
 use crate::tokens::{Record, State};
 use data_encoding::BASE32_NOPAD;
@@ -31,8 +30,8 @@ impl Operations {
         start_password: &Password,
         now: Moment,
     ) -> Told {
-        if self.drive.store().health() != Health::Writing {
-            return Refuse::Journal.told(ProofOf::Act);
+        if let Err(why) = self.can_record() {
+            return why.told(ProofOf::Act);
         }
         let plain =
             |id: &str| (1..=ID_OCTETS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());
