@@ -15,7 +15,7 @@ use crate::clock::{self, Moment, Mono};
 use crate::cluster::Lost;
 use crate::directory::Directory;
 use crate::directory::registry::{self, NotChanged, Registry};
-use crate::listen::{Arrival, Hold, Outbound, Refused};
+use crate::listen::{Arrival, Departures, Hold, Outbound, Refused, ReturnAddress};
 use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
 use crate::state::Marks;
@@ -78,12 +78,14 @@ pub struct Desk {
 struct Decided {
     entries: Entries,
     leaving: Vec<Leaving>,
+    departures: Departures,
 }
 
 /// What happens to judged requests once their entries are durable. Runs on the committer's thread.
 pub struct Release {
     audit: Arc<Audit>,
     exit: Exit,
+    departures: Departures,
 }
 
 /// The one exit for replies.
@@ -260,7 +262,7 @@ impl Drive {
         let entries = std::mem::replace(&mut decided.entries, next);
         if self.answers_at_once() {
             match self.store.stage(Staged { entries, releases: Vec::new() }) {
-                Ok(()) => self.exit.let_go(decided.leaving.drain(..)),
+                Ok(()) => self.exit.let_go(decided.leaving.drain(..), &mut decided.departures),
                 Err(_) => self.refused(decided.leaving.drain(..)),
             }
         } else {
@@ -312,7 +314,7 @@ impl Drive {
 impl Release {
     /// The way out behind the journal.
     pub fn new(audit: Arc<Audit>, exit: Exit) -> Release {
-        Release { audit, exit }
+        Release { audit, exit, departures: Departures::default() }
     }
 
     /// One run of the journal is durable, or failed: writes its evidence, then lets go what waited for it.
@@ -323,7 +325,7 @@ impl Release {
         }
         let written = outcome.is_ok() && (self.audit.append(evidence).is_ok() || !self.audit.stops_service());
         if written {
-            return self.exit.let_go(releases);
+            return self.exit.let_go(releases, &mut self.departures);
         }
         for leaving in releases {
             match leaving {
@@ -340,14 +342,16 @@ impl Release {
 
 impl Exit {
     /// What waited may leave now.
-    fn let_go(&self, leaving: impl IntoIterator<Item = Leaving>) {
+    fn let_go(&self, leaving: impl IntoIterator<Item = Leaving>, departures: &mut Departures) {
         let now = clock::now().mono;
         for leaving in leaving {
             match leaving {
                 Leaving::Reply(mut outgoing) => {
                     outgoing.elapsed = now.since(outgoing.at.mono);
                     match outgoing.not_before.filter(|&due| due > now) {
-                        None => self.send(outgoing, now),
+                        None => send(&self.metrics, outgoing, now, |to, octets| {
+                            self.outbound.add(departures, to, octets)
+                        }),
                         Some(due) => self.keep(outgoing, due),
                     }
                 }
@@ -355,6 +359,7 @@ impl Exit {
                 Leaving::Told(told) => drop(told.send(())),
             }
         }
+        self.outbound.send_off(departures);
     }
 
     fn keep(&self, mut outgoing: Outgoing, due: Mono) {
@@ -364,10 +369,6 @@ impl Exit {
             self.metrics.lose(Loss::HoldFull);
             self.record(&outgoing, Reason::TableFull);
         }
-    }
-
-    fn send(&self, outgoing: Outgoing, now: Mono) {
-        send(&self.outbound, &self.metrics, outgoing, now);
     }
 
     fn record(&self, outgoing: &Outgoing, reason: Reason) {
@@ -380,16 +381,18 @@ impl Exit {
 /// # Errors
 /// If the system gives no thread.
 pub fn hold(outbound: Outbound, metrics: Arc<Metrics>, capacity: usize) -> std::io::Result<Hold<Outgoing>> {
-    Hold::start(capacity, move |outgoing| send(&outbound, &metrics, outgoing, clock::now().mono))
+    Hold::start(capacity, move |outgoing| {
+        send(&metrics, outgoing, clock::now().mono, |to, octets| outbound.send(to, octets));
+    })
 }
 
 /// What is counted here is what happens. It is counted first, so that who has the reply finds it counted.
-fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing, now: Mono) {
+fn send(metrics: &Metrics, mut outgoing: Outgoing, now: Mono, out: impl FnOnce(&ReturnAddress, &[u8])) {
     let leaves = outgoing.leave(now).is_some();
     let silent = outgoing.reply.is_none();
     record(metrics, &outgoing, if leaves || silent { outgoing.reason } else { Reason::Superseded });
     if let Some((to, octets)) = outgoing.reply.as_ref().filter(|_| leaves) {
-        outbound.send(to, octets);
+        out(to, octets);
     }
 }
 
