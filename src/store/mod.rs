@@ -24,6 +24,7 @@ mod segment;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod simulated;
 mod snapshot;
+mod spare;
 #[cfg(test)]
 mod tests;
 
