@@ -156,9 +156,9 @@ fn files_that_are_none_are_refused_and_change_nothing() {
         ("e.csv", "", "csv", "there is no token in it"),
         (
             "f.csv",
-            "S-1,3132333435363738393031323334353637383930,hotp,6,7\n",
+            "S-1,3132333435363738393031323334353637383930,hotp,6,9007199254740993\n",
             "csv",
-            "a counter token must begin at 0",
+            "the counter cannot be meant: at most 2^53",
         ),
     ] {
         let path = file(&world, name, content);

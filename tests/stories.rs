@@ -26,6 +26,7 @@ mod formats;
 mod four_eyes;
 mod harness;
 mod http_api;
+mod import_users;
 mod independent;
 mod inventory;
 mod layouts;

@@ -78,6 +78,8 @@ pub enum Refuse {
     NothingKnown(String),
     /// A token with this serial number exists.
     SerialTaken(String),
+    /// Binding a token takes a second person, and an import cannot wait for one: it has a key in it.
+    ImportUnseen,
     /// There is nothing to release.
     NothingHeld(String),
 
@@ -166,6 +168,7 @@ impl Refuse {
             Refuse::RequestUnknown(_) => "request-unknown",
             Refuse::NothingKnown(_) => "nothing-known",
             Refuse::SerialTaken(_) => "serial-taken",
+            Refuse::ImportUnseen => "import-unseen",
             Refuse::NothingHeld(_) => Refusal::NotLocked.word(),
             Refuse::NoOperator(_) => "no-operator",
             Refuse::RoleNotYours { .. } => "role-not-yours",
@@ -218,6 +221,7 @@ impl Refuse {
             "request-unknown",
             "nothing-known",
             "serial-taken",
+            "import-unseen",
             "no-operator",
             "role-not-yours",
             "actor-unknown",
@@ -275,6 +279,7 @@ impl Refuse {
             | Refuse::ActorRole(_)
             | Refuse::MayNot { .. }
             | Refuse::OtherContract
+            | Refuse::ImportUnseen
             | Refuse::OwnRelease
             | Refuse::MasterRelease
             | Refuse::ActorLocked(_)
@@ -379,6 +384,9 @@ impl fmt::Display for Refuse {
                 write!(f, "the audit log has no line about request {}; it may be in an older file", shown(id))
             }
             Refuse::SerialTaken(serial) => write!(f, "a token {} exists already", shown(serial)),
+            Refuse::ImportUnseen => f.write_str(
+                "register needs a second person, and an import cannot wait for one; import without users, then register",
+            ),
             Refuse::NothingHeld(user) => write!(f, "{} is not locked and has no failures", shown(user)),
             Refuse::NoOperator(caller) => {
                 write!(f, "{} is no operator; add the name to [admin.operators]", shown(caller))

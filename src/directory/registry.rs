@@ -9,7 +9,7 @@
 use super::Unavailable;
 use crate::clock::{Mono, Wall};
 use crate::identity::{ContractId, EntryId, ServiceName, TokenSerial, UserName};
-use crate::otp::Parameters;
+use crate::otp::{Parameters, Step};
 use crate::secret::Secret;
 use crate::tokens::{Contract, LoginCode, Record, Setup, State, User};
 use futures_util::future::BoxFuture;
@@ -193,6 +193,8 @@ pub struct NewToken {
     pub parameters: Parameters,
     /// Its key, to be sealed; none before the setup.
     pub secret: Option<Secret>,
+    /// The last counter that was used up elsewhere.
+    pub spent: Option<Step>,
     /// Not usable before this time.
     pub begins: Option<Wall>,
     /// Not usable from this time on.

@@ -66,6 +66,11 @@ pub enum CsvProblem {
     /// No time.
     #[error("{0} must be a time such as 2026-04-01T00:00:00+09:00")]
     Time(&'static str),
+    /// A counter token of privacyIDEA's export as CSV.
+    #[error(
+        "this layout does not say which counters are used up, so used codes would count again; export counter tokens as PSKC"
+    )]
+    CounterMissing,
     /// A line of the layout without a header that is too short or too long.
     #[error(
         "write serial, key (hexadecimal), and if need be totp or hotp, digits, period or counter, and algorithm"
@@ -81,6 +86,8 @@ enum Columns {
     Oath,
     /// The same after `user, resolver, realm`: privacyIDEA's version 2.
     OathOfUsers,
+    /// `user@realm, serial, key, type, digits, period`: what privacyIDEA exports. `n/a` is nobody.
+    OathOfOwners,
 }
 
 /// Reads a CSV file, whichever of the layouts it has.
@@ -113,8 +120,9 @@ pub fn read(octets: &[u8]) -> Reading {
             match header(&fields) {
                 Ok(Some(named)) => columns = Some(Columns::Named(named)),
                 Ok(None) => {
-                    columns = Some(Columns::Oath);
-                    let _ = gathering.add(place.clone(), oath(&fields, None, place));
+                    let named = if is_export(&fields) { Columns::OathOfOwners } else { Columns::Oath };
+                    let _ = gathering.add(place.clone(), bare(&fields, &named, place));
+                    columns = Some(named);
                 }
                 // Without its columns nothing in the file means anything.
                 Err(why) => {
@@ -126,11 +134,7 @@ pub fn read(octets: &[u8]) -> Reading {
         };
         let record = match columns {
             Columns::Named(named) => own(&fields, named, place.clone()),
-            Columns::Oath => oath(&fields, None, place.clone()),
-            Columns::OathOfUsers => match fields.split_first_chunk() {
-                Some(([name, _resolver, _realm], rest)) => oath(rest, Some(name.as_str()), place.clone()),
-                None => Err(CsvProblem::Shape.into()),
-            },
+            bare_columns => bare(&fields, bare_columns, place.clone()),
         };
         if gathering.add(place, record) == Onward::Stop {
             break;
@@ -248,6 +252,32 @@ fn own(fields: &[Zeroizing<String>], named: &[&'static str], place: Place) -> Re
         ends: at("ends")?,
         user: user(field("user").unwrap_or_default())?,
     })
+}
+
+/// Whether a line is of privacyIDEA's export: its type stands where the other layouts have the digits.
+fn is_export(fields: &[Zeroizing<String>]) -> bool {
+    fields.get(3).is_some_and(|kind| Kind::parse(kind).is_ok())
+}
+
+/// A line of a layout without a header.
+fn bare(fields: &[Zeroizing<String>], columns: &Columns, place: Place) -> Result<Described, Problem> {
+    match columns {
+        Columns::OathOfUsers => match fields.split_first_chunk() {
+            Some(([name, _resolver, _realm], rest)) => oath(rest, Some(name.as_str()), place),
+            None => Err(CsvProblem::Shape.into()),
+        },
+        Columns::OathOfOwners => match fields.split_first() {
+            Some((owner, rest)) if is_export(fields) => {
+                let described = oath(rest, owner.rsplit_once('@').map(|(name, _realm)| name), place)?;
+                match described.moving {
+                    KeyMoving::Time { .. } => Ok(described),
+                    KeyMoving::Counter { .. } => Err(CsvProblem::CounterMissing.into()),
+                }
+            }
+            _ => Err(CsvProblem::Shape.into()),
+        },
+        Columns::Oath | Columns::Named(_) => oath(fields, None, place),
+    }
 }
 
 /// A line without named columns, as LinOTP and privacyIDEA read it: no type means hotp, no length means six digits, no

@@ -5,6 +5,7 @@
 
 mod csv;
 mod otpauth;
+mod owners;
 pub mod pskc;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 pub use csv::{CsvProblem, read as read_csv};
 pub use otpauth::read as read_otpauth;
+pub use owners::{Owners, OwnersProblem, read as read_owners};
 
 use crate::clock::Wall;
 use crate::identity::TokenSerial;
@@ -154,6 +156,12 @@ pub enum Problem {
     /// A user name that no request can carry.
     #[error("a user name has 1 to 253 octets and no control characters")]
     User,
+    /// Two users in a list of whose token is whose.
+    #[error("another line gives the token to another user; each token has one")]
+    OwnerRepeated,
+    /// A line of such a list that is none.
+    #[error(transparent)]
+    Owners(#[from] OwnersProblem),
     /// An end before the beginning.
     #[error("the token's time ends before it begins")]
     Times,

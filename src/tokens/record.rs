@@ -2,7 +2,7 @@
 
 use crate::clock::Wall;
 use crate::identity::{ContractId, EntryId, ServiceName, TokenSerial};
-use crate::otp::Parameters;
+use crate::otp::{Parameters, Step};
 use crate::secret::Secret;
 
 /// Where a token is in its life. *Locked* and *expired* are no states of an entry: the one is held against the user, the
@@ -67,6 +67,8 @@ pub struct Record {
     pub parameters: Parameters,
     /// Its key, opened; none before the setup.
     pub secret: Option<Secret>,
+    /// The last step or counter that the directory itself says is used up.
+    pub spent: Option<Step>,
     /// Not usable before this time.
     pub begins: Option<Wall>,
     /// Not usable from this time on.

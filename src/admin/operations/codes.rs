@@ -151,7 +151,7 @@ pub(super) fn token_of(record: &Record) -> Option<Token> {
         parameters: record.parameters,
         imprint: Token::imprint_of(&secret),
         secret,
-        spent: None,
+        spent: record.spent,
         begins: record.begins,
         ends: record.ends,
         standing: Standing::Active,

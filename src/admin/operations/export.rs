@@ -1,5 +1,6 @@
 //! Tokens with their keys go out as packages of a PSKC container (RFC 6030): what leaves is encrypted here.
 
+use super::codes::token_of;
 use super::{Operations, PATIENCE};
 use crate::admin::caller::Actor;
 use crate::admin::evidence::{Acted, Outcome};
@@ -9,11 +10,13 @@ use crate::clock::Moment;
 use crate::formats::pskc::{self, Seal, Shown};
 use crate::otp::Moving;
 use crate::otp::uri::KeyMoving;
+use crate::pipeline::drive::NotDurable;
 use crate::policy::{Act, Exceptions};
 use crate::secret::Secret;
 use crate::state::Marks;
-use crate::tokens::{Record, State};
+use crate::tokens::{Record, State, User};
 use data_encoding::BASE64;
+use std::sync::Arc;
 
 /// The most packages in one answer: each has about a kilobyte and a half.
 const PACKAGES_MAX: usize = 500;
@@ -99,8 +102,10 @@ impl Operations {
             digits: record.parameters.digits,
             moving: match record.parameters.moving {
                 Moving::Time { period } => KeyMoving::Time { period },
-                // What is used up is the journal's: the next counter is asked for again after an import, by a resync.
-                Moving::Counter { .. } => KeyMoving::Counter { next: 0 },
+                // Beyond all that was used here, so that no code counts again where the file is imported (S-02).
+                Moving::Counter { .. } => {
+                    KeyMoving::Counter { next: self.next_counter(record, &owners).await? }
+                }
             },
             begins: record.begins,
             ends: record.ends,
@@ -108,6 +113,17 @@ impl Operations {
         };
         pskc::package(&shown, seal)
             .map_err(|_| Refuse::Value { what: "the token's key", right: "at most 128 octets" })
+    }
+
+    /// The first counter that nothing has used up.
+    async fn next_counter(&self, record: &Record, owners: &[Arc<User>]) -> Result<u64, Refuse> {
+        for owner in owners {
+            // Other nodes may have accepted later ones.
+            self.drive.refresh(owner).await.map_err(|lost| Refuse::from(NotDurable::Cluster(lost)))?;
+        }
+        let Some(token) = token_of(record) else { return Ok(0) };
+        let past = self.drive.pipeline().tables().durable.past(&token);
+        Ok(past.last.max(token.spent).map_or(0, |last| last.0.saturating_add(1)))
     }
 }
 

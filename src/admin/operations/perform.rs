@@ -118,6 +118,7 @@ impl Operations {
             service: Some(contract.service),
             parameters: scene.profile.parameters,
             secret: None,
+            spent: None,
             begins: None,
             ends: None,
             setup: Some(setup.clone()),
@@ -216,21 +217,32 @@ impl Operations {
         scene.after(Event::Register)?;
         let token = self.free(serial, &scene, now).await?;
         self.put_in_service(&token, &scene, now.wall, now).await?;
-        let set = UserSet {
-            token: Some(Some(token.value.serial.clone())),
-            pending: Some(None),
-            former: Some(None),
-            login_code: login_code.map(LoginCode::from),
-            reissue_from: Some(None),
-        };
-        self.set_user(scene.user(), scene.version.clone(), set).await?;
-        self.take_away_before(&scene).await;
-        self.wait_until(scene.user().id, |user| has_active(user, &token.value.serial)).await;
+        self.refer(&scene, &token.value.serial, login_code.map(LoginCode::from)).await?;
         done(format!("token {serial} is registered for {user} and in service"), Some(serial))
     }
 
+    /// The user's entry refers to a token that is ready: from here on it works, and nothing else does.
+    pub(super) async fn refer(
+        &self,
+        scene: &Scene,
+        serial: &TokenSerial,
+        login_code: Option<LoginCode>,
+    ) -> Result<(), Refuse> {
+        let set = UserSet {
+            token: Some(Some(serial.clone())),
+            pending: Some(None),
+            former: Some(None),
+            login_code,
+            reissue_from: Some(None),
+        };
+        self.set_user(scene.user(), scene.version.clone(), set).await?;
+        self.take_away_before(scene).await;
+        self.wait_until(scene.user().id, |user| has_active(user, serial)).await;
+        Ok(())
+    }
+
     /// A token of the inventory becomes one that works, while nobody refers to it yet.
-    async fn put_in_service(
+    pub(super) async fn put_in_service(
         &self,
         token: &Seen<Record>,
         scene: &Scene,

@@ -453,7 +453,7 @@ impl Operations {
 
 /// Whether nobody has the token: it is in the inventory, or was being given to this very contract when the act was cut
 /// off between its two changes.
-fn is_free(record: &Record, scene: &Scene) -> bool {
+pub(super) fn is_free(record: &Record, scene: &Scene) -> bool {
     let contract = scene.user().contract.as_ref();
     let half_taken = record.state == State::Active
         && record.owners.is_empty()

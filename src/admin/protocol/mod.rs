@@ -314,10 +314,13 @@ pub struct Imported {
     pub digits: u64,
     /// Seconds of a step; a counter token, if not given.
     pub period: Option<u64>,
-    /// The next counter of a counter token.
+    /// The next counter of a counter token: what is below it was used up elsewhere.
     pub counter: Option<u64>,
     /// The service profile it is meant for.
     pub service: Option<String>,
+    /// Whose it is: in service for this user at once. In the inventory, if not given.
+    #[serde(default)]
+    pub user: Option<String>,
     /// Not usable before this time.
     #[serde(default)]
     pub begins: Option<String>,

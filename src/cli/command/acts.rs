@@ -227,10 +227,11 @@ pub enum TokenVerb {
     #[command(after_help = "Two codes in a row are read from standard input, one a line.\n\n\
         Example: printf '123456\\n654321\\n' | sekisho token resync S123456789012")]
     Resync(TokenAct),
-    /// Put the tokens of a file into the inventory: all of them, or none
+    /// Put the tokens of a file into the inventory, or in service for their users: all of them, or none
     #[command(
         after_help = "The password or the pre-shared key (hexadecimal) of a PSKC file is read from standard input.\n\n\
-        Example: sekisho token import tokens.xml --format pskc --dry-run"
+        Example: sekisho token import tokens.xml --format pskc --dry-run\n\
+        Example: sekisho token import tokens.csv --format csv --bind"
     )]
     Import(TokenImport),
     /// Write tokens with their keys as a PSKC file, encrypted under a password or a pre-shared key
@@ -271,6 +272,13 @@ pub struct TokenImport {
     /// The service profile that the tokens are meant for
     #[arg(long, value_name = "PROFILE")]
     pub service: Option<String>,
+    /// Put each token in service for the user whom the file names; those without one go into the inventory
+    #[arg(long)]
+    pub bind: bool,
+    /// The same with the users of another file: CSV with the columns serial and user, or a token list of LinOTP or
+    /// privacyIDEA
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "bind")]
+    pub users: Option<PathBuf>,
     /// Take what can be taken, and only name the rest
     #[arg(long)]
     pub good_only: bool,

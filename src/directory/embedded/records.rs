@@ -6,7 +6,7 @@ use crate::clock::Wall;
 use crate::directory::registry::{self, Version};
 use crate::directory::seal::Keyring;
 use crate::identity::{ContractId, EntryId, ServiceName, TokenSerial};
-use crate::otp::{Algorithm, Digits, LookAhead, Moving, Parameters, Period, Window, check_secret};
+use crate::otp::{Algorithm, Digits, LookAhead, Moving, Parameters, Period, Step, Window, check_secret};
 use crate::secret::Secret;
 use crate::tokens::{self, Contract, Defect, LoginCode, Role, Setup, Standing, State, Token};
 use data_encoding::HEXLOWER;
@@ -152,6 +152,9 @@ pub(super) struct TokenRecord {
     digits: u64,
     moving: MovingText,
     window: (u64, u64),
+    /// The last counter that was used up before the token came here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spent: Option<u64>,
     pub begins: Option<u64>,
     pub ends: Option<u64>,
     /// How the first form of the record said that a token is suspended.
@@ -263,6 +266,7 @@ impl TokenRecord {
     pub(super) fn registered(token: &registry::NewToken, sealed: Option<String>) -> TokenRecord {
         TokenRecord {
             secret: sealed,
+            spent: token.spent.map(|step| step.0),
             begins: token.begins.map(Wall::seconds),
             ends: token.ends.map(Wall::seconds),
             since: token.since.seconds(),
@@ -286,6 +290,7 @@ impl TokenRecord {
                 Moving::Counter { look_ahead } => MovingText::LookAhead(look_ahead.codes()),
             },
             window: (window.back().into(), window.forward().into()),
+            spent: None,
             begins: None,
             ends: None,
             suspended: false,
@@ -338,7 +343,7 @@ impl TokenRecord {
             parameters,
             imprint: Token::imprint_of(&secret),
             secret,
-            spent: None,
+            spent: self.spent.map(Step),
             begins: self.begins.map(Wall::from_seconds),
             ends: self.ends.map(Wall::from_seconds),
             standing,
@@ -358,6 +363,7 @@ impl TokenRecord {
             service: self.service.as_deref().map(ServiceName::new),
             parameters: self.parameters().map_err(|_| Change::Record)?,
             secret: opened.and_then(Result::ok),
+            spent: self.spent.map(Step),
             begins: self.begins.map(Wall::from_seconds),
             ends: self.ends.map(Wall::from_seconds),
             setup: self.setup.as_ref().map(SetupRecord::setup),

@@ -69,7 +69,8 @@ impl Assembly<'_> {
     pub fn record(&self, entry: &Entry, referrers: &[EntryId], find: &Find<'_>) -> Record {
         let serial = self.serial(entry).ok().flatten().map(str::to_owned);
         let serial = serial.unwrap_or_else(|| entry.id.to_string());
-        let parameters = self.parameters(entry, self.kind_of(entry), find);
+        let kind = self.kind_of(entry);
+        let parameters = self.parameters(entry, kind, find);
         let mut owners = owners(entry);
         owners.extend(
             referrers.iter().filter(|referrer| !owners.contains(referrer)).copied().collect::<Vec<_>>(),
@@ -94,6 +95,7 @@ impl Assembly<'_> {
             service: text(entry, SERVICE).map(ServiceName::new),
             parameters: parameters.map_or(*self.defaults, |(parameters, _)| parameters),
             secret: self.secret(entry, &serial).ok(),
+            spent: self.spent(entry, kind).ok().flatten(),
             begins: time(&names.not_before),
             ends: time(&names.not_after).map(|last| last.plus(Duration::from_secs(1))),
             setup: setup(entry),

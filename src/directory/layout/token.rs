@@ -149,7 +149,7 @@ impl Assembly<'_> {
     }
 
     /// The last step or counter that the directory says is used up, in whichever way it counts (LDAP-20).
-    fn spent(&self, token: &Entry, kind: Kind) -> Result<Option<Step>, Defect> {
+    pub(super) fn spent(&self, token: &Entry, kind: Kind) -> Result<Option<Step>, Defect> {
         let Some(names) = &self.layout.token.spent else { return Ok(None) };
         let value = token.integer(names.of(kind))?;
         let last = match self.layout.token.counts {

@@ -208,6 +208,9 @@ impl Desk<'_> {
         put(names::NOT_BEFORE, token.begins.map(generalized));
         put(names::NOT_AFTER, token.ends.map(last_second));
         put("oathSecret", self.seal(&token.serial, token.secret.as_ref())?);
+        if matches!(token.parameters.moving, Moving::Counter { .. }) {
+            put("oathHOTPCounter", token.spent.map(|step| step.0.to_string()));
+        }
         if let Some(setup) = &token.setup {
             for (name, value) in written(setup) {
                 put(name, Some(value));

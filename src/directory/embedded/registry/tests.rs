@@ -88,6 +88,7 @@ fn new(serial: &str, state: State) -> NewToken {
         service: Some(ServiceName::new("kenshin-business")),
         parameters: Parameters::default(),
         secret: made.then(|| Secret::new(KEY)),
+        spent: None,
         begins: None,
         ends: Some(Wall::from_seconds(u32::MAX.into())),
         setup: (!made).then(|| Setup {

@@ -85,6 +85,7 @@ fn new(serial: &str, state: State) -> NewToken {
         service: Some(ServiceName::new("kenshin-business")),
         parameters: Parameters::default(),
         secret: made.then(|| Secret::new(KEY)),
+        spent: None,
         begins: Some(Wall::from_seconds(1_600_000_000)),
         ends: Some(Wall::from_seconds(4_000_000_000)),
         setup: (!made).then(|| Setup {
