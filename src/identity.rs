@@ -55,28 +55,45 @@ configured_name! {
 /// The User-Name as it was sent: up to 253 octets that need not be UTF-8 and that nobody has checked.
 ///
 /// It finds an entry and is written to the evidence; it is never the key of any state, because one user has many
-/// spellings. Inline, so that a request allocates nothing for it.
+/// spellings. What nearly every name has room in is inline, so that a request allocates nothing for it and moves little.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct UserName {
-    bytes: [u8; UserName::MAX],
-    len: u8,
+pub struct UserName(Octets);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Octets {
+    /// The rest of the room is zeros, so that equal names are equal throughout.
+    Short {
+        len: u8,
+        room: [u8; UserName::SHORT],
+    },
+    Long(Box<[u8]>),
 }
 
 impl UserName {
     /// The longest value of a RADIUS attribute (RFC 2865 §5), in octets.
     pub const MAX: usize = 253;
 
+    const SHORT: usize = 62;
+
     /// Takes 1 to 253 octets; `None` for anything else.
     pub fn new(octets: &[u8]) -> Option<UserName> {
-        let len = u8::try_from(octets.len()).ok().filter(|&len| len > 0)?;
-        let mut bytes = [0; UserName::MAX];
-        bytes.get_mut(..octets.len())?.copy_from_slice(octets);
-        Some(UserName { bytes, len })
+        let len = u8::try_from(octets.len()).ok().filter(|&len| len > 0 && octets.len() <= UserName::MAX)?;
+        let mut room = [0; UserName::SHORT];
+        Some(UserName(match room.get_mut(..octets.len()) {
+            Some(beginning) => {
+                beginning.copy_from_slice(octets);
+                Octets::Short { len, room }
+            }
+            None => Octets::Long(octets.into()),
+        }))
     }
 
     /// The octets as sent.
     pub fn octets(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+        match &self.0 {
+            Octets::Short { len, room } => room.get(..usize::from(*len)).unwrap_or_default(),
+            Octets::Long(octets) => octets,
+        }
     }
 
     /// The name as text, if it is UTF-8. A directory is only ever asked about UTF-8 names.
@@ -209,7 +226,10 @@ mod tests {
     fn names_have_the_length_of_an_attribute() {
         assert!(UserName::new(b"").is_none());
         assert!(UserName::new(&[b'a'; 254]).is_none());
-        assert_eq!(UserName::new(&[b'a'; 253]).unwrap().octets().len(), 253);
+        for len in [1, 61, 62, 63, 253] {
+            let name = vec![b'a'; len];
+            assert_eq!(UserName::new(&name).unwrap().octets(), name);
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ impl Secret {
     /// Takes over the bytes; a `Vec` with spare capacity is copied once and the original wiped.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Secret {
         let mut bytes: Vec<u8> = bytes.into();
+        if bytes.len() == bytes.capacity() {
+            return Secret(bytes.into_boxed_slice());
+        }
         let kept: Box<[u8]> = bytes.as_slice().into();
         bytes.zeroize();
         Secret(kept)

@@ -18,7 +18,7 @@ mod tests;
 
 pub use address::{Arrival, ReturnAddress, SocketNumber};
 pub use hold::{Hold, Refused};
-pub use outbound::Outbound;
+pub use outbound::{Departures, Outbound};
 pub use socket::{BindError, Socket, Sockets};
 pub use traffic::Traffic;
 pub use worker::{Pulse, Received, Stop, run};

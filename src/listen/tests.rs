@@ -31,11 +31,14 @@ impl Echo {
                     (socket.clone(), stop.clone(), tell.clone(), sockets.outbound());
                 std::thread::spawn(move || {
                     let pulse = Pulse::new(clock::now().mono);
+                    let mut departures = Departures::default();
                     run(&socket, &stop, &pulse, |received| {
-                        let Received::Datagram(arrival) = received else { return };
+                        let Received::Datagram(arrival) = received else {
+                            return outbound.send_off(&mut departures);
+                        };
                         assert_ne!(arrival.octets, b"panic");
                         tell.send((arrival.from, arrival.octets.len())).unwrap();
-                        outbound.send_all([(&arrival.from, arrival.octets)]);
+                        outbound.add(&mut departures, &arrival.from, arrival.octets);
                     });
                 })
             })
@@ -211,6 +214,41 @@ fn a_crowd_is_received_in_full_and_counted() {
     while echo.traffic(Traffic::sent) < CROWD {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn replies_of_a_batch_arrive_one_by_one_and_whole() {
+    let mut sockets = Sockets::new();
+    let server = sockets.bind("127.0.0.1:0".parse().unwrap(), NonZeroU16::MIN).unwrap();
+    // More clients than are gathered at once, more from one than go into one run, lengths that join and that do not.
+    let lengths = [20, 20, 40, 20, 1232, 1233, 40, 40, 38, 40, 0, 1];
+    let clients: Vec<_> = (0..20).map(|_| client("127.0.0.1")).collect();
+    let letter = |client: usize, number: usize| vec![(client * 31 + number) as u8; lengths[number % 12]];
+    for number in 0..48 {
+        for (client, socket) in clients.iter().enumerate() {
+            socket.send_to(&letter(client, number), server).unwrap();
+        }
+    }
+    let echo = Echo::over(sockets);
+    let mut room = [0; 2048];
+    for (client, socket) in clients.iter().enumerate() {
+        let mut received: Vec<_> = (0..48)
+            .map(|_| {
+                let (len, from) = socket.recv_from(&mut room).unwrap();
+                assert_eq!(from, server);
+                room[..len].to_vec()
+            })
+            .collect();
+        let mut sent: Vec<_> = (0..48).map(|number| letter(client, number)).collect();
+        received.sort();
+        sent.sort();
+        assert_eq!(received, sent);
+    }
+    while echo.traffic(Traffic::sent) < 48 * 20 {
+        std::thread::yield_now();
+    }
+    assert_eq!(echo.traffic(Traffic::sent), 48 * 20);
+    assert_eq!(echo.traffic(Traffic::send_failed), 0);
 }
 
 #[test]

@@ -70,7 +70,11 @@ pub(super) struct Count(AtomicU64);
 
 impl Count {
     pub(super) fn one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    pub(super) fn add(&self, number: usize) {
+        self.0.fetch_add(number as u64, Ordering::Relaxed);
     }
 
     fn value(&self) -> u64 {

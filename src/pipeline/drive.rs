@@ -15,7 +15,7 @@ use crate::clock::{self, Moment, Mono};
 use crate::cluster::Lost;
 use crate::directory::Directory;
 use crate::directory::registry::{self, NotChanged, Registry};
-use crate::listen::{Arrival, Hold, Outbound, Refused};
+use crate::listen::{Arrival, Departures, Hold, Outbound, Refused, ReturnAddress};
 use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
 use crate::state::Marks;
@@ -78,12 +78,14 @@ pub struct Desk {
 struct Decided {
     entries: Entries,
     leaving: Vec<Leaving>,
+    departures: Departures,
 }
 
 /// What happens to judged requests once their entries are durable. Runs on the committer's thread.
 pub struct Release {
     audit: Arc<Audit>,
     exit: Exit,
+    departures: Departures,
 }
 
 /// The one exit for replies.
@@ -260,7 +262,12 @@ impl Drive {
         let entries = std::mem::replace(&mut decided.entries, next);
         if self.answers_at_once() {
             match self.store.stage(Staged { entries, releases: Vec::new() }) {
-                Ok(()) => self.exit.let_go(decided.leaving.drain(..)),
+                Ok(()) => {
+                    // Not left in its place while they leave: after a panic none would leave again.
+                    let mut leaving = std::mem::take(&mut decided.leaving);
+                    self.exit.let_go(&mut leaving, &mut decided.departures);
+                    decided.leaving = leaving;
+                }
                 Err(_) => self.refused(decided.leaving.drain(..)),
             }
         } else {
@@ -312,18 +319,18 @@ impl Drive {
 impl Release {
     /// The way out behind the journal.
     pub fn new(audit: Arc<Audit>, exit: Exit) -> Release {
-        Release { audit, exit }
+        Release { audit, exit, departures: Departures::default() }
     }
 
     /// One run of the journal is durable, or failed: writes its evidence, then lets go what waited for it.
     pub fn batch(&mut self, batch: Batch<'_, Leaving>) {
-        let Batch { outcome, synced, evidence, releases } = batch;
+        let Batch { outcome, synced, evidence, mut releases } = batch;
         if let Some(took) = synced {
             self.exit.metrics.journal_sync.observe(took.as_secs_f64());
         }
         let written = outcome.is_ok() && (self.audit.append(evidence).is_ok() || !self.audit.stops_service());
         if written {
-            return self.exit.let_go(releases);
+            return self.exit.let_go(&mut releases, &mut self.departures);
         }
         for leaving in releases {
             match leaving {
@@ -339,35 +346,40 @@ impl Release {
 }
 
 impl Exit {
-    /// What waited may leave now.
-    fn let_go(&self, leaving: impl IntoIterator<Item = Leaving>) {
+    /// What waited may leave now. Replies leave from where they lie: moving each would cost more than sending it.
+    fn let_go(&self, leaving: &mut Vec<Leaving>, departures: &mut Departures) {
         let now = clock::now().mono;
-        for leaving in leaving {
-            match leaving {
-                Leaving::Reply(mut outgoing) => {
-                    outgoing.elapsed = now.since(outgoing.at.mono);
-                    match outgoing.not_before.filter(|&due| due > now) {
-                        None => self.send(outgoing, now),
-                        Some(due) => self.keep(outgoing, due),
-                    }
-                }
+        let is_no_reply_of_now = |leaving: &mut Leaving| match leaving {
+            Leaving::Reply(outgoing) => {
+                outgoing.elapsed = now.since(outgoing.at.mono);
+                outgoing.not_before.is_some_and(|due| due > now)
+            }
+            Leaving::Told(_) => true,
+        };
+        for other in leaving.extract_if(.., is_no_reply_of_now) {
+            match other {
+                Leaving::Reply(outgoing) => self.keep(outgoing),
                 // Whoever asked may be gone.
                 Leaving::Told(told) => drop(told.send(())),
             }
         }
+        for leaving in leaving.iter_mut() {
+            if let Leaving::Reply(outgoing) = leaving {
+                send(&self.metrics, outgoing, now, |to, octets| self.outbound.add(departures, to, octets));
+            }
+        }
+        self.outbound.send_off(departures);
+        leaving.clear();
     }
 
-    fn keep(&self, mut outgoing: Outgoing, due: Mono) {
+    fn keep(&self, mut outgoing: Outgoing) {
         outgoing.free_place();
+        let due = outgoing.not_before.unwrap_or_default();
         if let Err(refused) = self.hold.keep(due, outgoing) {
             let (Refused::Full(outgoing) | Refused::Stopped(outgoing)) = refused;
             self.metrics.lose(Loss::HoldFull);
             self.record(&outgoing, Reason::TableFull);
         }
-    }
-
-    fn send(&self, outgoing: Outgoing, now: Mono) {
-        send(&self.outbound, &self.metrics, outgoing, now);
     }
 
     fn record(&self, outgoing: &Outgoing, reason: Reason) {
@@ -380,16 +392,18 @@ impl Exit {
 /// # Errors
 /// If the system gives no thread.
 pub fn hold(outbound: Outbound, metrics: Arc<Metrics>, capacity: usize) -> std::io::Result<Hold<Outgoing>> {
-    Hold::start(capacity, move |outgoing| send(&outbound, &metrics, outgoing, clock::now().mono))
+    Hold::start(capacity, move |mut outgoing| {
+        send(&metrics, &mut outgoing, clock::now().mono, |to, octets| outbound.send(to, octets));
+    })
 }
 
 /// What is counted here is what happens. It is counted first, so that who has the reply finds it counted.
-fn send(outbound: &Outbound, metrics: &Metrics, mut outgoing: Outgoing, now: Mono) {
+fn send(metrics: &Metrics, outgoing: &mut Outgoing, now: Mono, out: impl FnOnce(&ReturnAddress, &[u8])) {
     let leaves = outgoing.leave(now).is_some();
     let silent = outgoing.reply.is_none();
-    record(metrics, &outgoing, if leaves || silent { outgoing.reason } else { Reason::Superseded });
+    record(metrics, outgoing, if leaves || silent { outgoing.reason } else { Reason::Superseded });
     if let Some((to, octets)) = outgoing.reply.as_ref().filter(|_| leaves) {
-        outbound.send(to, octets);
+        out(to, octets);
     }
 }
 

@@ -396,16 +396,12 @@ impl Pipeline {
         if !case.signed && self.is_throttled(case) {
             return self.refuse(case, Reason::Throttled);
         }
-        let Some(field) = case.field.take() else {
+        // The answer to a challenge is a guess of a code, whatever it looks like (CHL-08).
+        case.guessed_code = case.first_step.is_some();
+        let Some(field) = &case.field else {
             return Next::GiveUp(Reason::CredentialMissingUnsigned);
         };
-        // Borrowed by the decision; given back to the case once there is one.
-        let first_step = case.first_step.take();
-        // The answer to a challenge is a guess of a code, whatever it looks like (CHL-08).
-        case.guessed_code = first_step.is_some();
         let Some(contract) = self.contracted(&user, &case.client.profile, case.at) else {
-            case.field = Some(field);
-            case.first_step = first_step;
             return Next::GiveUp(Reason::ContractsUnknown);
         };
         let pasts: ArrayVec<_, TOKENS_MAX> =
@@ -418,28 +414,20 @@ impl Pipeline {
             lockout: self.tables.durable.users.lockout(user.id, case.at.wall),
             pasts: &pasts,
             field: field.expose(),
-            stage: stage(first_step.as_ref()),
+            stage: stage(case.first_step.as_ref()),
             now: case.at.wall,
             clock_hint: self.hints.clock_hint(case.at),
         };
-        let decision = decide(&facts);
-        match decision {
+        match decide(&facts) {
             Decision::Accept(reason) => self.conclude(case, Conclusion::Accepted(reason)),
-            Decision::Reject(refusal) => {
-                (case.field, case.first_step) = (Some(field), first_step);
-                self.conclude(case, Conclusion::Refused(refusal))
-            }
-            Decision::Challenge(refusal) => {
-                case.field = Some(field);
-                self.conclude(case, Conclusion::Challenged(refusal))
-            }
+            Decision::Reject(refusal) => self.conclude(case, Conclusion::Refused(refusal)),
+            Decision::Challenge(refusal) => self.conclude(case, Conclusion::Challenged(refusal)),
             Decision::PasswordInstead(octets) => {
                 let password = match case.client.encoding.read(octets) {
                     Ok(password) => password,
                     Err(unreadable) => return self.refuse(case, unreadable.into()),
                 };
                 case.instead = true;
-                case.field = Some(field);
                 Next::Ask(Question::Password(user, password))
             }
             Decision::Verify { codes, password } => {
@@ -451,9 +439,7 @@ impl Pipeline {
                 if case.is_in_doubt(&user, &codes) {
                     return Next::GiveUp(Reason::ClusterCatchingUp);
                 }
-                let claimed = self.claim(case, &user, &codes);
-                (case.field, case.first_step) = (Some(field), first_step);
-                if !claimed {
+                if !self.claim(case, &user, &codes) {
                     return self.refuse(case, Reason::CodeUsed);
                 }
                 match password {

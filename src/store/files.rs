@@ -1,12 +1,13 @@
 //! The real disk: one directory, with a lock file that keeps a second daemon out.
 
 use super::disk::{Disk, File};
+use super::spare::{self, Spare};
 use rustix::fs::{FallocateFlags, FlockOperation};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// The file that is locked; it holds the number of the process that has it.
 pub const LOCK_FILE: &str = "lock";
@@ -16,17 +17,22 @@ pub struct Files {
     directory: PathBuf,
     /// The lock of this process; nothing waits while it is held.
     lock: Mutex<Option<std::fs::File>>,
+    spare: Arc<Spare>,
 }
 
 struct Open {
     file: std::fs::File,
     path: PathBuf,
+    /// Who wants to know of syncs: of a file that may be a segment.
+    spare: Option<Arc<Spare>>,
 }
 
 impl Files {
     /// The directory at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Files {
-        Files { directory: path.into(), lock: Mutex::new(None) }
+        let directory = path.into();
+        let spare = Spare::of(&directory);
+        Files { directory, lock: Mutex::new(None), spare }
     }
 
     /// Where it is.
@@ -85,7 +91,7 @@ impl Disk for Files {
     fn names(&self) -> io::Result<Vec<String>> {
         std::fs::read_dir(&self.directory)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .filter(|name| !matches!(name, Ok(name) if name == LOCK_FILE))
+            .filter(|name| !matches!(name.as_deref(), Ok(LOCK_FILE | spare::READY | spare::FILLING)))
             .collect()
     }
 
@@ -95,6 +101,11 @@ impl Disk for Files {
 
     fn create(&self, name: &str, size: u64) -> io::Result<Box<dyn File>> {
         let path = self.path(name);
+        if size > 0
+            && let Some(file) = self.spare.take(&path, size)
+        {
+            return Ok(Box::new(Open { file, path, spare: None }));
+        }
         let file = options().truncate(true).open(&path)?;
         if size > 0 {
             // Not every file system can reserve room; there a full disk shows at a write instead of here.
@@ -104,13 +115,13 @@ impl Disk for Files {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Box::new(Open { file, path }))
+        Ok(Box::new(Open { file, path, spare: None }))
     }
 
     fn modify(&self, name: &str) -> io::Result<Box<dyn File>> {
         let path = self.path(name);
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(Box::new(Open { file, path }))
+        Ok(Box::new(Open { file, path, spare: Some(Arc::clone(&self.spare)) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -126,13 +137,23 @@ impl Disk for Files {
     }
 }
 
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.spare.end();
+    }
+}
+
 impl File for Open {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.file)?)
+        rustix::fs::fdatasync(&self.file)?;
+        if let Some(spare) = &self.spare {
+            spare.synced();
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -24,6 +24,7 @@ mod segment;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod simulated;
 mod snapshot;
+mod spare;
 #[cfg(test)]
 mod tests;
 
@@ -47,8 +48,9 @@ use std::time::Duration;
 /// The version of the files; another one is refused, never guessed.
 pub const FORMAT: u32 = 1;
 
-/// Entries that may wait for the committer: at 100,000 a second a disk may stall for 80 ms before anything is dropped.
-pub const QUEUE: usize = 8192;
+/// Entries that may wait for the committer: at 100,000 a second a disk may stall for 300 ms before anything is dropped
+/// (the sync at the end of a segment of 16 MiB was seen to take 100 ms). A waiting entry takes some 700 octets.
+pub const QUEUE: usize = 32_768;
 /// Octets of a segment: reserved at once, so that a full disk shows early and a sync has no metadata to write.
 pub const SEGMENT_OCTETS: u64 = 16 * 1024 * 1024;
 /// Octets of journal after which a snapshot is taken: what a start has to read beside it.

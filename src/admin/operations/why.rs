@@ -119,17 +119,17 @@ mod tests {
         assert!(events("00000000000000ac").is_empty());
 
         // Moved away: where it begins and where it ends are told in order; compressed and other files are not read.
-        let moved = |name: &str, event: &str, age| {
+        let moved = |name: &str, event: &str, at| {
             let path = folder.path().join(name);
             std::fs::write(&path, format!("{{\"event\":\"{event}\",\"request\":\"00000000000000ad\"}}\n"))
                 .unwrap();
-            let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+            let time = std::time::UNIX_EPOCH + Duration::from_secs(at);
             File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         };
-        moved("audit.jsonl.1", "ended", 60);
-        moved("audit.jsonl-20260901", "begun", 120);
-        moved("audit.jsonl.3.gz", "packed", 30);
-        moved("audit.jsonlx", "other", 30);
+        moved("audit.jsonl.1", "ended", 2_000_000);
+        moved("audit.jsonl-20260901", "begun", 1_000_000);
+        moved("audit.jsonl.3.gz", "packed", 1_500_000);
+        moved("audit.jsonlx", "other", 1_500_000);
         assert_eq!(events("00000000000000ad"), ["begun", "ended"]);
         std::fs::remove_file(&file).unwrap();
         assert_eq!(events("00000000000000ad"), ["begun", "ended"], "the moment between two files");

@@ -15,6 +15,13 @@ pub struct Dn(Box<str>);
 impl Dn {
     /// Reads a DN in any spelling; `None` if it is none. The empty DN is the root.
     pub fn parse(text: &str) -> Option<Dn> {
+        match plain(text) {
+            Some(normal) => Some(Dn(normal.into())),
+            None => Dn::parse_any(text),
+        }
+    }
+
+    fn parse_any(text: &str) -> Option<Dn> {
         let mut normal = String::with_capacity(text.len());
         let mut rest = text.trim_start_matches(' ');
         if rest.is_empty() {
@@ -57,6 +64,39 @@ impl fmt::Debug for Dn {
     }
 }
 
+/// What nearly every DN is: ASCII, one value in each part, without blanks, escapes or anything that could need one. The
+/// same result as for any other DN, in one pass.
+fn plain(text: &str) -> Option<String> {
+    let mut normal = String::with_capacity(text.len());
+    for (at, part) in text.split(',').enumerate() {
+        let (name, value) = part.split_once('=')?;
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+        let is_plain = |octet: u8| octet.is_ascii_graphic() && !b"\"#+,;<=>\\".contains(&octet);
+        if !is_name || !value.bytes().all(is_plain) {
+            return None;
+        }
+        if at > 0 {
+            normal.push(',');
+        }
+        normal.push_str(usual_type(name));
+        normal.push('=');
+        normal.push_str(value);
+    }
+    normal.make_ascii_lowercase();
+    Some(normal)
+}
+
+/// The name of an attribute type that is usual in DNs, for one of its others.
+fn usual_type(name: &str) -> &str {
+    match name {
+        _ if name.eq_ignore_ascii_case("commonName") => "cn",
+        _ if name.eq_ignore_ascii_case("userid") => "uid",
+        _ if name.eq_ignore_ascii_case("domainComponent") => "dc",
+        _ => name,
+    }
+}
+
 /// Reads one `type=value`; gives its normal form, what ended it and what follows.
 fn part(text: &str) -> Option<(String, Option<char>, &str)> {
     let (name, value) = text.split_once('=')?;
@@ -70,12 +110,7 @@ fn part(text: &str) -> Option<(String, Option<char>, &str)> {
         return None;
     }
     let (value, end, after) = value_octets(value.trim_start_matches(' '))?;
-    let mut normal = match name {
-        _ if name.eq_ignore_ascii_case("commonName") => "cn".to_owned(),
-        _ if name.eq_ignore_ascii_case("userid") => "uid".to_owned(),
-        _ if name.eq_ignore_ascii_case("domainComponent") => "dc".to_owned(),
-        _ => name.to_ascii_lowercase(),
-    };
+    let mut normal = usual_type(name).to_ascii_lowercase();
     normal.push('=');
     fold(&value, &mut normal);
     Some((normal, end, after))
@@ -168,6 +203,32 @@ fn fold(value: &[u8], normal: &mut String) {
             } else {
                 normal.push(c);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_dn_reads_as_any_other(text in "([a-zA-Z]{0,3}|commonname|UserID)=[a-zA-Z0-9@#+;=\\\\ é]{0,6}(,([a-zA-Z0-9-]{1,4}|domaincomponent)=[!-~]{0,4}){0,3},?") {
+            if let Some(normal) = plain(&text) {
+                prop_assert_eq!(Dn::parse_any(&text).map(|dn| dn.as_str().to_owned()), Some(normal));
+            }
+        }
+    }
+
+    #[test]
+    fn nearly_every_dn_is_plain() {
+        assert_eq!(
+            plain("UID=u00012345,ou=People,dc=Example,domainComponent=jp").as_deref(),
+            Some("uid=u00012345,ou=people,dc=example,dc=jp")
+        );
+        for other in ["", "cn", "cn=a b", "cn=a\\,b", "1.2=x", "cn=é", "cn=x,", "cn=#04", "cn=a+sn=b"] {
+            assert_eq!(plain(other), None, "{other}");
         }
     }
 }
