@@ -48,4 +48,5 @@ mod signature;
 mod silence;
 mod state_tools;
 mod status_server;
+mod two_nodes;
 mod wire;
