@@ -29,6 +29,7 @@ mod http_api;
 mod import_users;
 mod independent;
 mod inventory;
+mod killed;
 mod layouts;
 mod ldap;
 mod life;
