@@ -9,6 +9,7 @@ use crate::harness::{
 use data_encoding::BASE32_NOPAD;
 use serde_json::Value;
 use std::process::Command;
+use std::time::Duration;
 
 const COUNTER: &str = "counter-token-0123456789-0123456789";
 const AUDITOR: &str = "auditor-token-0123456789-0123456789";
@@ -218,14 +219,21 @@ fn s_14_wrong_start_passwords_end_the_setup_and_tell_nothing() {
     let unknown = bank.app.post("/v1/setup", r#"{"service_id":"1","user_id":"2","start_password":"4829"}"#);
     let mut tries = 0;
     for wrong in 0..30 {
+        let begun = std::time::Instant::now();
         let reply = bank.app.post("/v1/setup", &Bank::setup_body(&issued, &format!("{wrong:04}")));
         if reply.status == 429 {
             break;
         }
         assert_eq!(reply.body, unknown.body, "the same answer, whatever is wrong");
+        assert!(begun.elapsed() >= Duration::from_secs(1), "whatever it took: {:?}", begun.elapsed());
         tries += 1;
     }
     assert!(tries >= 10, "{tries}");
+    let dump = bank.world.slapd.dump();
+    let begun = std::time::Instant::now();
+    let odd = bank.app.post("/v1/setup", r#"{"service_id":"x","user_id":"2","start_password":"4829"}"#);
+    assert!(odd.status == 429 || begun.elapsed() >= Duration::from_secs(1), "{odd:?}");
+    assert_eq!(bank.world.slapd.dump(), dump);
     let serial = issued["serial"].as_str().unwrap();
     wait_for("a quiet minute of setups", || {
         let reply = bank.app.post("/v1/setup", &Bank::setup_body(&issued, "4829"));

@@ -14,9 +14,14 @@ use crate::state::Marks;
 use crate::tokens::life::{Refusal, Tried, try_setup};
 use crate::tokens::{Record, State};
 use data_encoding::BASE32_NOPAD;
+use std::time::Duration;
 
 /// How often a try is counted anew when somebody else has tried in the same moment.
 const TRIES_AT_ONCE: usize = 5;
+
+/// A refusal is told at a whole number of these after it was asked for: it says nothing then of what it took to come to it,
+/// and so not whether the ids exist, whose wrong tries cost a change of the directory.
+const REFUSED_EVERY: Duration = Duration::from_secs(1);
 
 /// The longest id that is looked for.
 const ID_OCTETS_MAX: usize = 32;
@@ -24,6 +29,23 @@ const ID_OCTETS_MAX: usize = 32;
 impl Operations {
     /// Hands the key out, or counts a wrong start password. Whatever is wrong, the answer is the same.
     pub(super) async fn set_up(
+        &self,
+        service_id: &str,
+        user_id: &str,
+        start_password: &Password,
+        now: Moment,
+    ) -> Told {
+        let told = self.try_set_up(service_id, user_id, start_password, now).await;
+        if !matches!(told, Told::SetUp(_)) {
+            let spent = clock::now().mono.since(now.mono);
+            let left = spent.as_nanos() % REFUSED_EVERY.as_nanos();
+            let left = u64::try_from(left).map_or(Duration::ZERO, Duration::from_nanos);
+            tokio::time::sleep(REFUSED_EVERY.saturating_sub(left)).await;
+        }
+        told
+    }
+
+    async fn try_set_up(
         &self,
         service_id: &str,
         user_id: &str,
