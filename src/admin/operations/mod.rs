@@ -26,7 +26,7 @@ mod set_up;
 mod status;
 mod why;
 
-use super::caller::{Actor, Asker, Caller, Operators};
+use super::caller::{Actor, Asker, Caller, Credentials, Operators};
 use super::deed::Deed;
 use super::evidence::{Acted, Outcome};
 use super::protocol::{Ask, Mode, Question, Told};
@@ -66,6 +66,8 @@ pub struct Rules {
     pub authority: Authority,
     /// Which caller may be whom.
     pub operators: Operators,
+    /// What opens the API.
+    pub credentials: Credentials,
     /// The service profiles.
     pub profiles: Vec<Arc<Profile>>,
     /// How long a request waits for a second person.
