@@ -280,6 +280,8 @@ fn without_the_engine_nobody_is_answered_and_service_returns_with_it() {
         for node in [&bank.a, &bank.b] {
             node.wait_until_not_ready();
             node.gateway.expect_silence(&node.gateway.request("bob", fresh.as_bytes()));
+            let refused = node.command(&["user", "release", "alice", "--by", "counter", "--json"]);
+            assert!(refused.contains(r#""reason":"cluster-unreachable""#), "{kind:?} {refused}");
         }
         bank.engine.run();
         for node in [&bank.a, &bank.b] {

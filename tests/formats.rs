@@ -3,7 +3,8 @@
 use crate::harness::daemon::write;
 use crate::harness::world::hex;
 use crate::harness::{PASSWORD, Person, World, WorldBuilder, holder, slapd, totp};
-use std::process::Output;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 
 const SERVICE: &str = "[service.test]\ndigits = 6\nperiod = \"30s\"\nreject-delay = \"0s\"\n";
 
@@ -171,4 +172,68 @@ fn files_that_are_none_are_refused_and_change_nothing() {
     );
     assert_eq!(world.command(&["token", "import", "x", "--format", "xls"], "").status.code(), Some(64));
     assert_eq!(inventory(&world), [""; 0]);
+}
+
+/// What OpenSSL makes of octets.
+fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new("openssl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("openssl is needed: apt-get install openssl");
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    output.stdout
+}
+
+/// The initial vector and the ciphertext of a value.
+fn encrypted(cipher: &str, key: &str, value: &[u8]) -> Vec<u8> {
+    let vector = hex(&[9; 16]);
+    [vec![9; 16], openssl(&["enc", &format!("-{cipher}"), "-K", key, "-iv", &vector], value)].concat()
+}
+
+#[test]
+fn containers_under_longer_keys_come_in_and_go_out() {
+    let world = bank();
+    for (cipher, octets) in [("aes-192-cbc", 24_u8), ("aes-256-cbc", 32)] {
+        let shared = hex(&(0..octets).collect::<Vec<u8>>());
+        let name = format!("http://www.w3.org/2001/04/xmlenc#{}", cipher.replacen("-", "", 1));
+        let mac_key = [4; 20];
+        let value = encrypted(cipher, &shared, &[octets; 20]);
+        let mac =
+            ["dgst", "-sha1", "-binary", "-mac", "hmac", "-macopt", &format!("hexkey:{}", hex(&mac_key))];
+        let mac = openssl(&mac, &value);
+        let base64 = |octets: &[u8]| data_encoding::BASE64.encode(octets);
+        let cipher_value = |octets: &[u8]| {
+            format!(
+                "<x:EncryptionMethod Algorithm=\"{name}\"/><x:CipherData><x:CipherValue>{}</x:CipherValue></x:CipherData>",
+                base64(octets)
+            )
+        };
+        let container = format!(
+            "<KeyContainer Version=\"1.0\" xmlns=\"urn:ietf:params:xml:ns:keyprov:pskc\" xmlns:d=\"http://www.w3.org/2000/09/xmldsig#\" \
+             xmlns:x=\"http://www.w3.org/2001/04/xmlenc#\"><EncryptionKey><d:KeyName>k</d:KeyName></EncryptionKey>\
+             <MACMethod Algorithm=\"http://www.w3.org/2000/09/xmldsig#hmac-sha1\"><MACKey>{}</MACKey></MACMethod>\
+             <KeyPackage><DeviceInfo><SerialNo>K-{octets}</SerialNo></DeviceInfo>\
+             <Key Id=\"1\" Algorithm=\"urn:ietf:params:xml:ns:keyprov:pskc:totp\">\
+             <AlgorithmParameters><ResponseFormat Length=\"6\" Encoding=\"DECIMAL\"/></AlgorithmParameters>\
+             <Data><Secret><EncryptedValue>{}</EncryptedValue><ValueMAC>{}</ValueMAC></Secret>\
+             <TimeInterval><PlainValue>30</PlainValue></TimeInterval></Data></Key></KeyPackage></KeyContainer>",
+            cipher_value(&encrypted(cipher, &shared, &mac_key)),
+            cipher_value(&value),
+            base64(&mac)
+        );
+        let path = file(&world, &format!("{octets}.xml"), &container);
+        let import = ["token", "import", &path, "--format", "pskc"];
+        let short = refused(&world, &import, "000102030405060708090a0b0c0d0e0f\n");
+        assert!(text(&short.stderr).contains("takes a key of another length"), "{}", text(&short.stderr));
+        world.done(&import, &format!("{shared}\n"));
+        let export = ["token", "export", "--format", "pskc", "--pre-shared-key", "k"];
+        assert!(world.done(&export, &format!("{shared}\n")).contains(&name));
+    }
+    world.done(&["contract", "enable", "c-1", "--service", "test"], "");
+    let code = totp(&key(32), 6, 30, 0);
+    world.done(&["token", "register", "--user", "u1", "--serial", "K-32"], &format!("{code}\n{PASSWORD}\n"));
 }

@@ -184,6 +184,12 @@ fn explain_and_why_use_nothing_up_and_show_no_secret() {
     assert!(told.contains("accept code-accepted") && told.contains("taro"), "{told}");
     assert!(!told.contains(&code) && !told.contains(PASSWORD));
     assert_eq!(branch.json(&["why", &request], &[]).as_array().unwrap().len(), 1);
+    // The file is moved away, as logrotate does it; what was decided stays known.
+    let audit = branch.world.directory.path().join("audit.jsonl");
+    std::fs::rename(&audit, audit.with_extension("jsonl.1")).unwrap();
+    branch.world.daemon.signal("HUP");
+    branch.wait_until("a new audit file", || audit.exists());
+    assert_eq!(branch.done(&["why", &request], &[]), told);
     for (id, reason) in [("0000000000000000", "nothing"), ("../../etc/passwd", "16 hexadecimal")] {
         let ended = branch.run(&["why", id], &[]);
         assert!(

@@ -9,6 +9,7 @@ use crate::harness::{
 use data_encoding::BASE32_NOPAD;
 use serde_json::Value;
 use std::process::Command;
+use std::time::Duration;
 
 const COUNTER: &str = "counter-token-0123456789-0123456789";
 const AUDITOR: &str = "auditor-token-0123456789-0123456789";
@@ -37,6 +38,8 @@ period = "60s"
 reject-delay = "0s"
 setup-link = "https://otp.example.jp/setup"
 start-password = "4-8 digits"
+token-lifetime = "3y"
+renewal-from = "30d"
 
 [service.personal]
 digits = 6
@@ -218,14 +221,21 @@ fn s_14_wrong_start_passwords_end_the_setup_and_tell_nothing() {
     let unknown = bank.app.post("/v1/setup", r#"{"service_id":"1","user_id":"2","start_password":"4829"}"#);
     let mut tries = 0;
     for wrong in 0..30 {
+        let begun = std::time::Instant::now();
         let reply = bank.app.post("/v1/setup", &Bank::setup_body(&issued, &format!("{wrong:04}")));
         if reply.status == 429 {
             break;
         }
         assert_eq!(reply.body, unknown.body, "the same answer, whatever is wrong");
+        assert!(begun.elapsed() >= Duration::from_secs(1), "whatever it took: {:?}", begun.elapsed());
         tries += 1;
     }
     assert!(tries >= 10, "{tries}");
+    let dump = bank.world.slapd.dump();
+    let begun = std::time::Instant::now();
+    let odd = bank.app.post("/v1/setup", r#"{"service_id":"x","user_id":"2","start_password":"4829"}"#);
+    assert!(odd.status == 429 || begun.elapsed() >= Duration::from_secs(1), "{odd:?}");
+    assert_eq!(bank.world.slapd.dump(), dump);
     let serial = issued["serial"].as_str().unwrap();
     wait_for("a quiet minute of setups", || {
         let reply = bank.app.post("/v1/setup", &Bank::setup_body(&issued, "4829"));
@@ -313,6 +323,90 @@ fn every_act_with_values_that_cannot_be_is_refused_and_changes_nothing() {
         assert!(!reply.head.contains("set-cookie") && !reply.reason().is_empty());
     }
     assert_eq!(bank.world.slapd.dump(), before, "nothing changed");
+}
+
+/// A token that was in service elsewhere and ends so many days from now.
+fn brought(bank: &Bank, serial: &str, user: &str, days: i64) -> String {
+    let key = BASE32_NOPAD.encode(format!("the key of {serial:>9}").as_bytes());
+    let ends = i64::try_from(unix_now()).unwrap() + days * 86_400;
+    let ends = jiff::Timestamp::from_second(ends).unwrap();
+    let body = format!(
+        r#"{{"serial":"{serial}","key":"{key}","algorithm":"sha1","digits":8,"period":60,"user":"{user}","ends":"{ends}"}}"#
+    );
+    let reply = bank.counter.post("/v1/tokens", &body);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    key
+}
+
+#[test]
+fn s_24_a_token_is_renewed_over_https_before_its_end_and_after() {
+    let bank = Bank::enabled(None);
+    for (serial, user, days, state) in [("E-1", "u1", 20, "active"), ("E-2", "u2", -3, "expired")] {
+        let key = brought(&bank, serial, user, days);
+        assert_eq!(bank.state(serial), state);
+        let before = bank.counter.get(&format!("/v1/tokens/{serial}")).text("ends");
+        let owner = Https { acts_as: format!("user:{user}"), ..bank.counter.clone() };
+        let renew = |code: &str| {
+            owner.post(&format!("/v1/tokens/{serial}/renew"), &format!(r#"{{"proof":{{"code":"{code}"}}}}"#))
+        };
+        let wrong = renew("00000000");
+        assert_eq!((wrong.status, wrong.reason().as_str()), (403, "code-wrong"), "{wrong:?}");
+        let without = owner.post(&format!("/v1/tokens/{serial}/renew"), "");
+        assert_eq!((without.status, without.reason().as_str()), (403, "code-missing"), "{without:?}");
+        let other = Https { acts_as: "user:m1".into(), ..bank.counter.clone() };
+        let other = other.post(&format!("/v1/tokens/{serial}/renew"), r#"{"proof":{"code":"00000000"}}"#);
+        assert_eq!(other.status, 403, "{other:?}");
+        let dry = owner.post(&format!("/v1/tokens/{serial}/renew?dry-run=true"), "");
+        assert!(dry.status == 403 || dry.json()["done"] == false, "{dry:?}");
+        assert_eq!(bank.counter.get(&format!("/v1/tokens/{serial}")).text("ends"), before);
+
+        let right = code(&key, 8, 60);
+        let done = renew(&right);
+        assert_eq!(done.status, 200, "{done:?}");
+        assert_eq!(bank.state(serial), "active");
+        assert!(bank.counter.get(&format!("/v1/tokens/{serial}")).text("ends") > before);
+        let early = bank.counter.post(&format!("/v1/tokens/{serial}/renew"), "");
+        assert_eq!((early.status, early.reason().as_str()), (409, "renewal-too-early"), "{early:?}");
+        let login = bank.world.gateway.login(user, &format!("{}{right}", crate::harness::PASSWORD));
+        assert!(login.is_reject(), "the code is used up");
+        assert_eq!(bank.world.last_reason(user), "code-used");
+    }
+}
+
+#[test]
+fn what_a_token_has_asked_for_is_not_approved_when_the_token_has_ended() {
+    let bank = Bank::enabled(None);
+    let _ = brought(&bank, "E-1", "u1", 100);
+    let reload = |change: &dyn Fn(String) -> String| {
+        let before = bank.world.daemon.events("reloaded").len();
+        bank.world.reconfigure(change);
+        bank.world.daemon.signal("HUP");
+        wait_for("the reload", || (bank.world.daemon.events("reloaded").len() > before).then_some(()));
+    };
+    reload(&|text| text.replacen("[admin]\n", "[admin]\nfour-eyes = [\"revoke\"]\n", 1));
+    let ask = || {
+        let asked = bank.counter.post("/v1/tokens/E-1/revoke", "");
+        assert_eq!(asked.status, 202, "{asked:?}");
+        asked.text("id")
+    };
+    let (first, second) = (ask(), ask());
+    let approve = |id: &str, more: &[&str]| {
+        let output = bank.world.command(&[&["request", "approve", id, "--json"], more].concat(), "");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, would) = approve(&first, &["--dry-run"]);
+    assert!(code == Some(0) && would.contains("revoke token E-1"), "{would}");
+
+    // The token was lost: another one takes its place, under the same name and with the same rights.
+    write(bank.world.directory.path(), "counter.token", "another-token-0123456789-0123456789");
+    reload(&|text| text);
+    for (id, more) in [(&first, &["--dry-run"][..]), (&first, &[]), (&second, &[])] {
+        let (code, told) = approve(id, more);
+        assert!(code == Some(1) && told.contains("asker-may-not"), "{more:?} {told}");
+    }
+    assert_eq!(bank.world.done(&["token", "show", "E-1", "--json"], "").matches("\"active\"").count(), 1);
+    let (code, told) = approve(&first, &["--dry-run"]);
+    assert!(code == Some(1) && told.contains("decided-already"), "{told}");
 }
 
 #[test]

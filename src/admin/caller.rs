@@ -8,7 +8,7 @@ use super::refusal::Refuse;
 use crate::policy::ActorRole;
 use crate::tokens::{Role, User};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Whoever is at the other end, as the connection proves it.
@@ -21,6 +21,9 @@ pub struct Caller {
     pub evidence: String,
     /// Whether it is the operating-system user that the daemon runs as.
     pub own: Own,
+    /// What was shown, as [`Credentials`] name it; nothing on the local socket.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub credential: String,
 }
 
 /// Whether a caller is the daemon's own user.
@@ -39,7 +42,7 @@ impl Caller {
         let own = if rustix::process::geteuid().as_raw() == uid { Own::Ours } else { Own::Another };
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         let name = name_of(&passwd, uid).unwrap_or_else(|| format!("uid:{uid}"));
-        Caller { name, evidence: format!("uid:{uid}"), own }
+        Caller { name, evidence: format!("uid:{uid}"), own, credential: String::new() }
     }
 }
 
@@ -88,6 +91,9 @@ pub const DAEMON: &str = "daemon";
 /// Which caller may act as whom.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Operators(pub BTreeMap<String, Vec<Guise>>);
+
+/// The tokens and certificates that open the API now, by marks that open nothing.
+pub type Credentials = BTreeSet<String>;
 
 impl Operators {
     fn of(&self, caller: &Caller) -> impl Iterator<Item = Guise> {
@@ -231,7 +237,7 @@ mod tests {
     }
 
     fn caller(name: &str, own: Own) -> Caller {
-        Caller { name: name.into(), evidence: "uid:7".into(), own }
+        Caller { name: name.into(), evidence: "uid:7".into(), own, credential: String::new() }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Why an act was not done: one closed vocabulary for the command line, the HTTP routes and the audit log.
 
 use super::protocol::{Kind, Refused, Told};
+use crate::cluster::Lost;
 use crate::directory::Unavailable;
 use crate::directory::registry::NotChanged;
 use crate::identity::Escaped;
@@ -31,8 +32,10 @@ pub enum Refuse {
     Stale,
     /// The clock is not trusted.
     Clock,
-    /// The journal cannot be written, or the engine that nodes share does not have it.
+    /// The journal cannot be written.
     Journal,
+    /// The engine that nodes share does not have it, or may not.
+    Cluster(Lost),
     /// Another node has changed the same at this moment, so nothing was done here.
     Raced,
     /// The table of requests cannot be read or written.
@@ -150,6 +153,7 @@ impl Refuse {
             Refuse::Stale => "directory-stale",
             Refuse::Clock => "clock-guarded",
             Refuse::Journal => "disk-failed",
+            Refuse::Cluster(lost) => lost.reason().text(),
             Refuse::Raced => "changed-meanwhile",
             Refuse::RequestTable(_) => "request-table",
             Refuse::RequestsTooMany => "requests-too-many",
@@ -240,6 +244,7 @@ impl Refuse {
             "account-refused",
             "not-in-a-row",
         ];
+        words.extend(Lost::ALL.map(|lost| lost.reason().text()));
         words
             .extend([NoDecision::SamePerson, NoDecision::Decided, NoDecision::Expired].map(NoDecision::word));
         words.extend(Refusal::ALL.iter().map(|refusal| refusal.word()));
@@ -270,6 +275,7 @@ impl Refuse {
             | Refuse::Stale
             | Refuse::Clock
             | Refuse::Journal
+            | Refuse::Cluster(_)
             | Refuse::RequestTable(_)
             | Refuse::RequestsTooMany
             | Refuse::System => Kind::Unavailable,
@@ -341,10 +347,10 @@ impl fmt::Display for Refuse {
             Refuse::Directory(unavailable) => unavailable.fmt(f),
             Refuse::Stale => f.write_str("the directory has not been read yet, or not lately"),
             Refuse::Clock => f.write_str("the clock is not trusted now, so no code can be judged; see sekisho status"),
-            Refuse::Journal => f.write_str(
-                "the journal cannot be written, or the engine that nodes share does not have this, so it may not last; \
-                 see `sekisho status`",
-            ),
+            Refuse::Journal => {
+                f.write_str("the journal cannot be written, so it may not last; see `sekisho status`")
+            }
+            Refuse::Cluster(lost) => write!(f, "{lost}, so it may not count on every node; see `sekisho status`"),
             Refuse::Raced => {
                 f.write_str("another node changed the same at this moment, so nothing was done; repeat the command, with a new code if it takes one")
             }
@@ -381,7 +387,7 @@ impl fmt::Display for Refuse {
             }
             Refuse::RequestUnknown(id) => write!(f, "there is no request {}; see sekisho request list", shown(id)),
             Refuse::NothingKnown(id) => {
-                write!(f, "the audit log has no line about request {}; it may be in an older file", shown(id))
+                write!(f, "the audit log has no line about request {}, nor have the older files beside it that are not compressed", shown(id))
             }
             Refuse::SerialTaken(serial) => write!(f, "a token {} exists already", shown(serial)),
             Refuse::ImportUnseen => f.write_str(
@@ -446,7 +452,8 @@ impl From<Refusal> for Refuse {
 impl From<NotDurable> for Refuse {
     fn from(not: NotDurable) -> Refuse {
         match not {
-            NotDurable::Journal | NotDurable::Cluster(_) => Refuse::Journal,
+            NotDurable::Journal => Refuse::Journal,
+            NotDurable::Cluster(lost) => Refuse::Cluster(lost),
             NotDurable::Changed => Refuse::Raced,
         }
     }
@@ -473,13 +480,12 @@ impl From<NoDecision> for Refuse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Lost;
 
     #[test]
     fn a_race_with_another_node_is_no_failure_of_the_disk() {
         for (not, word, kind) in [
             (NotDurable::Journal, "disk-failed", Kind::Unavailable),
-            (NotDurable::Cluster(Lost::Unreachable), "disk-failed", Kind::Unavailable),
+            (NotDurable::Cluster(Lost::Unreachable), "cluster-unreachable", Kind::Unavailable),
             (NotDurable::Changed, "changed-meanwhile", Kind::Conflict),
         ] {
             let why = Refuse::from(not);

@@ -119,22 +119,30 @@ impl Requests {
         person: &str,
         now: Wall,
     ) -> Result<(RequestShown, Deed, Option<Asker>), Refuse> {
-        let unknown = || Refuse::RequestUnknown(id.to_owned());
-        let number = number(id).ok_or_else(unknown)?;
         self.write(|table| {
-            let stored = table.get(number).map_err(unusable)?;
-            let mut kept = parse(stored.ok_or_else(unknown)?.value())?;
-            if kept.deed.digest() != kept.digest {
-                return Err(Refuse::RequestTable("a request is not the one that was asked for".into()));
-            }
-            let fate = Fate::parse(&kept.fate).ok_or_else(unknown)?;
-            let until = Wall::from_seconds(kept.until);
-            let decided = four_eyes::decide(fate, &kept.person, until, person, answer, now)?;
-            kept.fate = decided.text().to_owned();
+            let (number, mut kept, fate) = judged(table, id, answer, person, now)?;
+            kept.fate = fate.text().to_owned();
             kept.decided_by = Some(decided_by.to_owned());
             put(table, number, &kept)?;
             Ok((kept.shown(number, now), kept.deed, kept.asker))
         })
+    }
+
+    /// The same without giving the answer: the request as it is.
+    ///
+    /// # Errors
+    /// Those of [`Requests::decide`].
+    pub fn would_decide(
+        &self,
+        id: &str,
+        answer: Answer,
+        person: &str,
+        now: Wall,
+    ) -> Result<(RequestShown, Deed, Option<Asker>), Refuse> {
+        let reading = self.database.begin_read().map_err(unusable)?;
+        let table = reading.open_table(TABLE).map_err(unusable)?;
+        let (number, kept, _) = judged(&table, id, answer, person, now)?;
+        Ok((kept.shown(number, now), kept.deed, kept.asker))
     }
 
     /// The act could not be carried out after its approval: it may be approved again.
@@ -179,6 +187,27 @@ impl Kept {
             decided_by: self.decided_by.clone(),
         }
     }
+}
+
+/// A request, and what becomes of it by an answer.
+fn judged(
+    table: &impl redb::ReadableTable<u64, &'static [u8]>,
+    id: &str,
+    answer: Answer,
+    person: &str,
+    now: Wall,
+) -> Result<(u64, Kept, Fate), Refuse> {
+    let unknown = || Refuse::RequestUnknown(id.to_owned());
+    let number = number(id).ok_or_else(unknown)?;
+    let stored = table.get(number).map_err(unusable)?;
+    let kept = parse(stored.ok_or_else(unknown)?.value())?;
+    if kept.deed.digest() != kept.digest {
+        return Err(Refuse::RequestTable("a request is not the one that was asked for".into()));
+    }
+    let fate = Fate::parse(&kept.fate).ok_or_else(unknown)?;
+    let until = Wall::from_seconds(kept.until);
+    let decided = four_eyes::decide(fate, &kept.person, until, person, answer, now)?;
+    Ok((number, kept, decided))
 }
 
 fn number(id: &str) -> Option<u64> {
@@ -233,7 +262,12 @@ mod tests {
     }
 
     fn tanaka() -> Asker {
-        let caller = Caller { name: "root".into(), evidence: "uid:0".into(), own: Own::Ours };
+        let caller = Caller {
+            name: "root".into(),
+            evidence: "uid:0".into(),
+            own: Own::Ours,
+            credential: String::new(),
+        };
         let claim = Claim { role: ActorRole::Counter, name: "tanaka".into(), named: true };
         let asker = Asker::of(&Actor::of_bank(&claim, &caller));
         assert_eq!((asker.wanted.as_str(), asker.person.as_str()), ("counter:tanaka", "bank:tanaka"));

@@ -174,8 +174,11 @@ fn read(format: Format, octets: &[u8]) -> Result<Reading, Failure> {
 pub fn pre_shared(text: &Password) -> Result<Secret, Failure> {
     let digits: Zeroizing<String> =
         Zeroizing::new(text.0.chars().filter(|c| !c.is_whitespace() && *c != ':').collect());
-    let octets = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok().filter(|octets| octets.len() == 16);
-    let right = "the pre-shared key must be 32 hexadecimal digits";
+    let octets = HEXLOWER_PERMISSIVE
+        .decode(digits.as_bytes())
+        .ok()
+        .filter(|octets| [16, 24, 32].contains(&octets.len()));
+    let right = "the pre-shared key must be 32, 48 or 64 hexadecimal digits";
     octets.map(Secret::new).ok_or_else(|| Failure::Usage(right.into()))
 }
 

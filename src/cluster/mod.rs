@@ -27,6 +27,7 @@ pub use standing::{Doubt, Silence, Standing, Way};
 
 use crate::clock::{self, Mono, Wall};
 use crate::metrics::Metrics;
+use crate::outcome::Reason;
 use crate::secret::Secret;
 use crate::state::Durable;
 use arc_swap::ArcSwap;
@@ -107,6 +108,21 @@ pub enum Lost {
     Fenced,
 }
 
+impl Lost {
+    /// Every one.
+    pub const ALL: [Lost; 4] = [Lost::Unreachable, Lost::TooLate, Lost::CatchingUp, Lost::Fenced];
+
+    /// The reason that it is for an answer that is not given.
+    pub fn reason(self) -> Reason {
+        match self {
+            Lost::Unreachable => Reason::ClusterUnreachable,
+            Lost::TooLate => Reason::ClusterTooLate,
+            Lost::CatchingUp => Reason::ClusterCatchingUp,
+            Lost::Fenced => Reason::ClusterFenced,
+        }
+    }
+}
+
 /// A node settles by itself for as long as this is held.
 pub struct Inside<'c>(&'c Shared);
 
@@ -174,6 +190,14 @@ impl Cluster {
     /// Whether requests are answered now.
     pub fn answers(&self) -> bool {
         !matches!(self.shared.standing.load().way, Way::Silent(_))
+    }
+
+    /// Why they are not, if they are not.
+    pub fn silence(&self) -> Option<Lost> {
+        match self.shared.standing.load().way {
+            Way::Silent(silence) => Some(silence.into()),
+            Way::Together(_) | Way::Alone => None,
+        }
     }
 
     /// Settles on this node alone, if it still is alone as it was when the request began. What is held must not be

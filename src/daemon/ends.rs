@@ -119,7 +119,7 @@ fn swap(running: &Running, settings: Settings) -> Attempt {
     let pipeline = running.drive.pipeline();
     let before = pipeline.settings();
     let attributes_max = settings.radius.attributes_max;
-    let rules = admin_rules(&settings.admin, &settings.profiles);
+    let rules = admin_rules(&settings.admin, &settings.http, &settings.profiles);
     match pipeline::Settings::new(settings.clients, attributes_max, &running.metrics, Some(&before)) {
         Ok(judged_by) => {
             let gone =

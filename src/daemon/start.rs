@@ -221,7 +221,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let workers = Workers::start(&sockets, &drive, &hold, &audit, &stop)?;
     gauges::set_at_scrape(&metrics, &drive, sockets, &hold);
 
-    let rules = admin_rules(&settings.admin, &settings.profiles);
+    let rules = admin_rules(&settings.admin, &settings.http, &settings.profiles);
     let admin_socket = settings.admin.socket;
     let operations = Operations::new(Ground {
         drive: Arc::clone(&drive),
@@ -272,8 +272,9 @@ pub(super) enum Keys {
 }
 
 /// What configuration says about acts.
-pub(super) fn admin_rules(admin: &config::Admin, profiles: &[Arc<Profile>]) -> Rules {
+pub(super) fn admin_rules(admin: &config::Admin, http: &config::Http, profiles: &[Arc<Profile>]) -> Rules {
     Rules {
+        credentials: http.callers.credentials(),
         authority: admin.authority.clone(),
         operators: admin.operators.clone(),
         profiles: profiles.to_vec(),

@@ -341,16 +341,24 @@ fn otp_31_no_changed_octet_of_a_container_brings_another_key_in() {
 #[test]
 fn one_token_under_a_pre_shared_key_reads_back() {
     let secret = Secret::new(KEY);
-    let key = Secret::new([5; 16]);
-    let under = || Under::PreShared { name: "bank & app", key: key.duplicate() };
     let token = shown("A-1", &secret, KeyMoving::Time { period: Period::HALF_MINUTE });
-    let text = pskc::whole(&token, under(), &random()).unwrap();
-    let back = pskc::read(text.as_bytes(), &Opening::PreShared(key.duplicate())).whole().unwrap();
-    assert_eq!(back[0].secret, secret);
-    let refused = refusals(pskc::read(text.as_bytes(), &Opening::Nothing));
-    assert!(refused[0].contains("under the pre-shared key \"bank & app\""), "{refused:?}");
-    let short = Under::PreShared { name: "x", key: Secret::new([5; 15]) };
-    assert!(pskc::whole(&token, short, &random()).is_err());
+    for octets in [16, 24, 32] {
+        let key = Secret::new(vec![5; octets]);
+        let under = || Under::PreShared { name: "bank & app", key: key.duplicate() };
+        let text = pskc::whole(&token, under(), &random()).unwrap();
+        assert!(text.contains(&format!("#aes{}-cbc", octets * 8)), "{text}");
+        let back = pskc::read(text.as_bytes(), &Opening::PreShared(key.duplicate())).whole().unwrap();
+        assert_eq!(back[0].secret, secret);
+        let refused = refusals(pskc::read(text.as_bytes(), &Opening::Nothing));
+        assert!(refused[0].contains("under the pre-shared key \"bank & app\""), "{refused:?}");
+        let other = Opening::PreShared(Secret::new(vec![5; if octets == 16 { 32 } else { 16 }]));
+        let refused = refusals(pskc::read(text.as_bytes(), &other));
+        assert!(refused[0].contains("takes a key of another length"), "{refused:?}");
+    }
+    for octets in [0, 15, 17, 31, 33, 64] {
+        let unfit = Under::PreShared { name: "x", key: Secret::new(vec![5; octets]) };
+        assert!(pskc::whole(&token, unfit, &random()).is_err(), "{octets}");
+    }
 }
 
 #[test]

@@ -143,7 +143,8 @@ impl Api {
         match route.admission {
             Admission::App => {
                 self.paced(Counted::Setup(from), self.paces.setups, now)?;
-                Ok(Caller { name: "app".into(), evidence: format!("app:{from}"), own: Own::Another })
+                let (evidence, credential) = (format!("app:{from}"), String::new());
+                Ok(Caller { name: "app".into(), evidence, own: Own::Another, credential })
             }
             Admission::Caller => match self.recognise(headers, peer) {
                 Some(caller) => {

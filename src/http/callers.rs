@@ -1,9 +1,10 @@
 //! Who calls: a bearer token or a client certificate, each with the name that `[admin.operators]` knows.
 
 use super::listener::Peer;
-use crate::admin::caller::{Caller, Own};
+use crate::admin::caller::{Caller, Credentials, Own};
 use crate::secret::{Secret, same_bytes};
 use axum::http::{HeaderMap, header};
+use data_encoding::HEXLOWER;
 use rustls::client::verify_server_name;
 use rustls::pki_types::ServerName;
 use rustls::server::ParsedCertificate;
@@ -98,22 +99,41 @@ impl Callers {
             if let By::Token(hash) = &known.by
                 && same_bytes(hash, &token_hash)
             {
-                found = Some(("token", known.name.as_str()));
+                found = Some(known);
             }
         }
-        let found = found.or_else(|| self.by_certificate(peer).map(|name| ("certificate", name)))?;
-        let (how, name) = found;
-        Some(Caller { name: name.to_owned(), evidence: format!("{how}:{name}"), own: Own::Another })
+        let known = found.or_else(|| self.by_certificate(peer))?;
+        let how = match known.by {
+            By::Token(_) => "token",
+            By::Certificate(_) => "certificate",
+        };
+        let evidence = format!("{how}:{}", known.name);
+        Some(Caller { name: known.name.clone(), evidence, own: Own::Another, credential: known.mark() })
     }
 
-    fn by_certificate(&self, peer: &Peer) -> Option<&str> {
+    /// The mark of each token and certificate that is good now.
+    pub fn credentials(&self) -> Credentials {
+        self.0.iter().map(Known::mark).collect()
+    }
+
+    fn by_certificate(&self, peer: &Peer) -> Option<&Known> {
         let certificate = ParsedCertificate::try_from(peer.certificate()?).ok()?;
-        self.0.iter().find_map(|known| match &known.by {
-            By::Certificate(name) if verify_server_name(&certificate, name).is_ok() => {
-                Some(known.name.as_str())
-            }
-            _ => None,
+        self.0.iter().find(|known| match &known.by {
+            By::Certificate(name) => verify_server_name(&certificate, name).is_ok(),
+            By::Token(_) => false,
         })
+    }
+}
+
+impl Known {
+    /// Tells one token of a caller from the next, and opens nothing: a token has 128 bits and more.
+    fn mark(&self) -> String {
+        match &self.by {
+            By::Token(hash) => {
+                format!("token:{}:{}", self.name, HEXLOWER.encode(hash.get(..8).unwrap_or_default()))
+            }
+            By::Certificate(dns) => format!("certificate:{}:{}", self.name, dns.to_str()),
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl Pipeline {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let standing = cluster.standing();
         if let Way::Silent(silence) = standing.way {
-            return Err(reason_of(silence.into()));
+            return Err(Lost::from(silence).reason());
         }
         case.joint = Some(Box::new(Joint {
             standing,
@@ -125,7 +125,7 @@ impl Pipeline {
     pub(super) fn noted(&self, case: &mut Case, answer: Result<Option<Secret>, Lost>) -> Next {
         let note = match answer {
             Ok(note) => note,
-            Err(lost) => return Next::GiveUp(reason_of(lost)),
+            Err(lost) => return Next::GiveUp(lost.reason()),
         };
         match case.joint.as_mut().and_then(|joint| joint.asked.take()) {
             Some(Asked::FirstStep(state)) => {
@@ -219,7 +219,7 @@ impl Pipeline {
                 self.refuse(case, Reason::ChallengeUnknown)
             }
             Err(Lost::CatchingUp) => self.conclude_anew(case, conclusion),
-            Err(lost) => Next::GiveUp(reason_of(lost)),
+            Err(lost) => Next::GiveUp(lost.reason()),
         }
     }
 
@@ -608,14 +608,4 @@ fn first_step_of(case: &Case, note: &[u8]) -> Option<PasswordField> {
     let (user, password) = rest.split_at_checked(usize::from(*length))?;
     let same = client == case.client.name.as_str().as_bytes() && user == case.user_name.as_ref()?.octets();
     same.then(|| PasswordField::new(password)).flatten()
-}
-
-/// What nobody being able to say is called.
-pub(super) fn reason_of(lost: Lost) -> Reason {
-    match lost {
-        Lost::Unreachable => Reason::ClusterUnreachable,
-        Lost::TooLate => Reason::ClusterTooLate,
-        Lost::CatchingUp => Reason::ClusterCatchingUp,
-        Lost::Fenced => Reason::ClusterFenced,
-    }
 }

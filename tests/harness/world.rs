@@ -193,7 +193,7 @@ pub struct World {
     pub people: Vec<Person>,
     /// What stands between the daemon and slapd, if anything does.
     pub proxy: Option<Proxy>,
-    environment: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
 }
 
 /// A bank before it opens: every part of its configuration can be changed.

@@ -4,7 +4,7 @@ use super::{Operations, scene};
 use crate::admin::caller::{Actor, Asker};
 use crate::admin::deed::Deed;
 use crate::admin::evidence::{Acted, Outcome};
-use crate::admin::protocol::{Ask, Kind, Mode, Told};
+use crate::admin::protocol::{Ask, Kind, Mode, RequestShown, Told};
 use crate::admin::refusal::{ProofOf, Refuse};
 use crate::clock::Moment;
 use crate::policy::four_eyes::Answer;
@@ -48,16 +48,16 @@ impl Operations {
         if let Err(why) = self.authorize(actor, Act::Decide, None, &Exceptions::default()) {
             return self.refused(&acted, Marks::new(), why, now).await;
         }
-        if mode == Mode::DryRun {
-            return match self.requests.list(now.wall) {
-                Ok(all) => match all.into_iter().find(|kept| kept.id == request) {
-                    Some(kept) => Told::WouldDo { what: kept.what },
-                    None => Refuse::RequestUnknown(request.to_owned()).told(ProofOf::Act),
-                },
-                Err(why) => why.told(ProofOf::Act),
-            };
-        }
-        let decided = self.requests.decide(request, answer, &actor.name, &actor.person, now.wall);
+        let decided = match mode {
+            Mode::DryRun => {
+                let would = self.requests.would_decide(request, answer, &actor.person, now.wall);
+                return match would {
+                    Ok((shown, deed, asker)) => self.would_decide(shown, deed, asker, answer, now).await,
+                    Err(why) => why.told(ProofOf::Act),
+                };
+            }
+            Mode::Do => self.requests.decide(request, answer, &actor.name, &actor.person, now.wall),
+        };
         let (shown, deed, asker) = match decided {
             Ok(decided) => decided,
             Err(why) => return self.refused(&acted, Marks::new(), why, now).await,
@@ -100,6 +100,23 @@ impl Operations {
         told
     }
 
+    /// What an answer would come to, as far as it can be told without giving it.
+    async fn would_decide(
+        &self,
+        shown: RequestShown,
+        deed: Deed,
+        asker: Option<Asker>,
+        answer: Answer,
+        now: Moment,
+    ) -> Told {
+        if answer == Answer::Approve
+            && let Err(why) = self.still_may(asker, &deed, now).await
+        {
+            return why.told(ProofOf::Act);
+        }
+        Told::WouldDo { what: shown.what }
+    }
+
     /// Whether the first person may still do what they asked for, under the rules and the directory of this moment: a
     /// request must not outlive the right that it was asked with.
     async fn still_may(&self, asker: Option<Asker>, deed: &Deed, now: Moment) -> Result<(), Refuse> {
@@ -125,9 +142,13 @@ impl Operations {
         self.authorize(&actor, deed.act(), target.as_deref(), &service).map_err(|_| Refuse::AskerMayNot)
     }
 
-    /// The first person as somebody who acts now: the same caller, the same entry, the same role, and neither locked nor
-    /// switched off.
+    /// The first person as somebody who acts now: the same caller, by a token or certificate that still opens the API, the
+    /// same entry, the same role, and neither locked nor switched off.
     async fn same_actor(&self, asker: &Asker, now: Moment) -> Result<Actor, Refuse> {
+        let shown = &asker.caller.credential;
+        if !shown.is_empty() && !self.rules.load().credentials.contains(shown) {
+            return Err(Refuse::AskerMayNot);
+        }
         let found = self.actor(&asker.caller, Some(&asker.wanted), &Ask::Status, now).await;
         let actor = found.map_err(|why| match why.kind() {
             // Nothing is known of their rights now, so nothing is decided about them.

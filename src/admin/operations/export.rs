@@ -61,7 +61,7 @@ impl Operations {
 
     async fn packages(&self, wanted: &Exported, now: Moment) -> Result<Told, Refuse> {
         let keys = Option::zip(octets(&wanted.key), octets(&wanted.mac_key));
-        let right = "16 octets to encrypt with, and some to verify with, in base64";
+        let right = "16, 24 or 32 octets to encrypt with, and some to verify with, in base64";
         let refused = || Refuse::Value { what: "the container's keys", right };
         let (key, mac_key) = keys.filter(|(_, mac_key)| !mac_key.is_empty()).ok_or_else(refused)?;
         let seal = Seal::new(key, mac_key).map_err(|_| refused())?;

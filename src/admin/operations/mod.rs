@@ -26,7 +26,7 @@ mod set_up;
 mod status;
 mod why;
 
-use super::caller::{Actor, Asker, Caller, Operators};
+use super::caller::{Actor, Asker, Caller, Credentials, Operators};
 use super::deed::Deed;
 use super::evidence::{Acted, Outcome};
 use super::protocol::{Ask, Mode, Question, Told};
@@ -66,6 +66,8 @@ pub struct Rules {
     pub authority: Authority,
     /// Which caller may be whom.
     pub operators: Operators,
+    /// What opens the API.
+    pub credentials: Credentials,
     /// The service profiles.
     pub profiles: Vec<Arc<Profile>>,
     /// How long a request waits for a second person.
@@ -185,9 +187,8 @@ impl Operations {
 
     /// One act, from what is asked to what is done.
     async fn act(&self, ask: Ask, actor: &Actor, mode: Mode, now: Moment) -> Told {
-        let others = self.drive.pipeline().cluster().is_none_or(|cluster| cluster.answers());
-        if self.drive.store().health() != Health::Writing || !others {
-            return Refuse::Journal.told(ProofOf::Actor);
+        if let Err(why) = self.can_record() {
+            return why.told(ProofOf::Actor);
         }
         match &ask {
             Ask::RequestApprove { id } => return self.decide(id, Answer::Approve, actor, mode, now).await,
@@ -291,6 +292,17 @@ impl Operations {
         match self.drive.record(marks, acted.line(Outcome::Refused(&why), now.wall)).await {
             Ok(()) => why.told(ProofOf::Act),
             Err(not) => Refuse::from(not).told(ProofOf::Act),
+        }
+    }
+
+    /// Whether what is done could be made to last: nothing is begun otherwise.
+    fn can_record(&self) -> Result<(), Refuse> {
+        if self.drive.store().health() != Health::Writing {
+            return Err(Refuse::Journal);
+        }
+        match self.drive.pipeline().cluster().and_then(|cluster| cluster.silence()) {
+            Some(lost) => Err(Refuse::Cluster(lost)),
+            None => Ok(()),
         }
     }
 

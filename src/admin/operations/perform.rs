@@ -482,6 +482,7 @@ impl Operations {
                 name: String::new(),
                 evidence: String::new(),
                 own: crate::admin::caller::Own::Another,
+                credential: String::new(),
             },
         };
         self.held(serial, &nobody, now).await

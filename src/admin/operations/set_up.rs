@@ -11,13 +11,17 @@ use crate::otp::uri::{KeyMoving, KeyUri};
 use crate::otp::{Algorithm, Moving};
 use crate::secret::Secret;
 use crate::state::Marks;
-use crate::store::Health;
 use crate::tokens::life::{Refusal, Tried, try_setup};
 use crate::tokens::{Record, State};
 use data_encoding::BASE32_NOPAD;
+use std::time::Duration;
 
 /// How often a try is counted anew when somebody else has tried in the same moment.
 const TRIES_AT_ONCE: usize = 5;
+
+/// A refusal is told at a whole number of these after it was asked for: it says nothing then of what it took to come to it,
+/// and so not whether the ids exist, whose wrong tries cost a change of the directory.
+const REFUSED_EVERY: Duration = Duration::from_secs(1);
 
 /// The longest id that is looked for.
 const ID_OCTETS_MAX: usize = 32;
@@ -31,8 +35,25 @@ impl Operations {
         start_password: &Password,
         now: Moment,
     ) -> Told {
-        if self.drive.store().health() != Health::Writing {
-            return Refuse::Journal.told(ProofOf::Act);
+        let told = self.try_set_up(service_id, user_id, start_password, now).await;
+        if !matches!(told, Told::SetUp(_)) {
+            let spent = clock::now().mono.since(now.mono);
+            let left = spent.as_nanos() % REFUSED_EVERY.as_nanos();
+            let left = u64::try_from(left).map_or(Duration::ZERO, Duration::from_nanos);
+            tokio::time::sleep(REFUSED_EVERY.saturating_sub(left)).await;
+        }
+        told
+    }
+
+    async fn try_set_up(
+        &self,
+        service_id: &str,
+        user_id: &str,
+        start_password: &Password,
+        now: Moment,
+    ) -> Told {
+        if let Err(why) = self.can_record() {
+            return why.told(ProofOf::Act);
         }
         let plain =
             |id: &str| (1..=ID_OCTETS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());

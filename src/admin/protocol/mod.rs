@@ -333,7 +333,7 @@ pub struct Imported {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Exported {
-    /// The key that encrypts, 16 octets in base64.
+    /// The key that encrypts, 16, 24 or 32 octets in base64.
     pub key: Password,
     /// The key of the MACs, in base64.
     pub mac_key: Password,

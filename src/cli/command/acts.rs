@@ -236,7 +236,7 @@ pub enum TokenVerb {
     Import(TokenImport),
     /// Write tokens with their keys as a PSKC file, encrypted under a password or a pre-shared key
     #[command(
-        after_help = "The password, or with --pre-shared-key the key (32 hexadecimal digits), is read from \
+        after_help = "The password, or with --pre-shared-key the key (32, 48 or 64 hexadecimal digits), is read from \
         standard input.\n\nExample: sekisho token export --format pskc --state inventory --output tokens.xml"
     )]
     Export(TokenExport),

@@ -24,8 +24,12 @@ const XENC11: &str = "http://www.w3.org/2009/xmlenc11#";
 /// PKCS #5: the parameters of PBKDF2.
 const PKCS5: &str = "http://www.rsasecurity.com/rsalabs/pkcs/schemas/pkcs-5v2-0#";
 
-/// The one cipher (RFC 6030 §6.1 recommends it).
-const AES128_CBC: &str = "http://www.w3.org/2001/04/xmlenc#aes128-cbc";
+/// The ciphers by the octets of their keys (RFC 6030 §6.1 recommends the first).
+const CIPHERS: [(usize, &str); 3] = [
+    (16, "http://www.w3.org/2001/04/xmlenc#aes128-cbc"),
+    (24, "http://www.w3.org/2001/04/xmlenc#aes192-cbc"),
+    (32, "http://www.w3.org/2001/04/xmlenc#aes256-cbc"),
+];
 /// The one MAC.
 const HMAC_SHA1: &str = "http://www.w3.org/2000/09/xmldsig#hmac-sha1";
 /// The two spellings of PBKDF2 in the RFC: its prose has the one, its figure 7 the other.
@@ -44,7 +48,7 @@ const ROUNDS_MAX: u64 = 2_000_000;
 pub enum Opening {
     /// Nothing: only keys in clear can be read.
     Nothing,
-    /// The pre-shared key, 16 octets.
+    /// The pre-shared key, 16, 24 or 32 octets.
     PreShared(Secret),
     /// The password.
     Password(Secret),
@@ -80,7 +84,7 @@ pub enum PskcProblem {
     #[error("the keys are encrypted under a password; give it")]
     PasswordNeeded,
     /// A pre-shared key of another length.
-    #[error("the pre-shared key must have 16 octets (32 hexadecimal digits)")]
+    #[error("the pre-shared key must have 16, 24 or 32 octets (32, 48 or 64 hexadecimal digits)")]
     PreSharedKeyLength,
     /// Another key derivation.
     #[error("the key derivation {0} is not known here; PBKDF2 is")]
@@ -95,7 +99,7 @@ pub enum PskcProblem {
     #[error("PBKDF2 must have a salt of 8 to 64 octets, in base64, as Salt/Specified")]
     Salt,
     /// A derived key of another length.
-    #[error("the derived key must have 16 octets")]
+    #[error("the derived key must have 16, 24 or 32 octets")]
     KeyLength,
     /// Another MAC, or none.
     #[error("encrypted keys must have a MAC; {0} is not known here, only {HMAC_SHA1} is")]
@@ -115,8 +119,11 @@ pub enum PskcProblem {
     )]
     MacWrong,
     /// Another cipher.
-    #[error("the cipher {0} is not known here; {AES128_CBC} is")]
+    #[error("the cipher {0} is not known here; the AES-CBC of XML Encryption is")]
     Cipher(Box<str>),
+    /// A cipher whose key is longer or shorter than the one that there is.
+    #[error("the cipher {0} takes a key of another length than the one that is given")]
+    CipherKey(Box<str>),
     /// Ciphertext that cannot be one.
     #[error("the encrypted value is not base64 of an initial vector and whole blocks")]
     CipherValue,

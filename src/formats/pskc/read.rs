@@ -1,7 +1,7 @@
 //! Reads a container: what protects the keys first, then one package after the other.
 
-use super::seal::{decrypt, derive, verify_and_open};
-use super::{AES128_CBC, DS, HMAC_SHA1, Opening, PBKDF2, PSKC, PskcProblem, ROUNDS_MAX, ROUNDS_MIN, XENC};
+use super::seal::{cipher_of, decrypt, derive, verify_and_open};
+use super::{CIPHERS, DS, HMAC_SHA1, Opening, PBKDF2, PSKC, PskcProblem, ROUNDS_MAX, ROUNDS_MIN, XENC};
 use crate::clock::Wall;
 use crate::formats::{
     Described, Gathering, Onward, Place, Problem, Reading, TOKENS_MAX, number, serial, text, time, user,
@@ -18,9 +18,6 @@ use zeroize::Zeroizing;
 
 /// Nodes of a document: elements and texts. A package of the RFC's figures has about fifty.
 const NODES_MAX: u32 = 64 * 20_000;
-
-/// Octets of a derived or pre-shared key.
-const KEY: usize = 16;
 
 /// Reads a PSKC document, and opens what is encrypted in it.
 pub fn read(octets: &[u8], opening: &Opening) -> Reading {
@@ -85,7 +82,7 @@ impl Protection {
 fn encryption_key(described: Node<'_, '_>, opening: &Opening) -> Result<Secret, PskcProblem> {
     if let Some(name) = child(described, DS, "KeyName") {
         return match opening {
-            Opening::PreShared(key) if key.len() == KEY => Ok(key.duplicate()),
+            Opening::PreShared(key) if cipher_of(key).is_some() => Ok(key.duplicate()),
             Opening::PreShared(_) => Err(PskcProblem::PreSharedKeyLength),
             Opening::Nothing | Opening::Password(_) => {
                 Err(PskcProblem::PreSharedKeyNeeded(shown(content(name))))
@@ -111,9 +108,12 @@ fn encryption_key(described: Node<'_, '_>, opening: &Opening) -> Result<Secret, 
         .filter(|rounds| (ROUNDS_MIN..=ROUNDS_MAX).contains(rounds))
         .and_then(|rounds| u32::try_from(rounds).ok())
         .ok_or(PskcProblem::Rounds)?;
-    if named(parameters, "KeyLength").is_some_and(|length| content(length) != "16") {
-        return Err(PskcProblem::KeyLength);
-    }
+    let octets = match named(parameters, "KeyLength").map(content) {
+        None | Some("16") => 16,
+        Some("24") => 24,
+        Some("32") => 32,
+        Some(_) => return Err(PskcProblem::KeyLength),
+    };
     if let Some(function) = named(parameters, "PRF") {
         // Empty, or HMAC-SHA1 by its object identifier or name (RFC 2898 §A.2).
         let said = function.attribute("Algorithm").unwrap_or_else(|| content(function));
@@ -121,7 +121,7 @@ fn encryption_key(described: Node<'_, '_>, opening: &Opening) -> Result<Secret, 
             return Err(PskcProblem::Function(shown(said)));
         }
     }
-    Ok(derive(password, &salt, rounds))
+    Ok(derive(password, &salt, rounds, octets))
 }
 
 /// The key of the MACs, which itself is only encrypted: that it is right shows when a value's MAC is.
@@ -132,16 +132,19 @@ fn mac_key(root: Node<'_, '_>, key: &Secret) -> Result<Secret, PskcProblem> {
         return Err(PskcProblem::MacAlgorithm(shown(algorithm)));
     }
     let encrypted = child(method, PSKC, "MACKey").ok_or(PskcProblem::MacKey)?;
-    let mac_key = decrypt(key, &ciphertext(encrypted)?).map_err(|_| PskcProblem::MacKey)?;
+    let mac_key = decrypt(key, &ciphertext(encrypted, key)?).map_err(|_| PskcProblem::MacKey)?;
     if mac_key.is_empty() { Err(PskcProblem::MacKey) } else { Ok(mac_key) }
 }
 
-/// The octets of an encrypted value.
-fn ciphertext(value: Node<'_, '_>) -> Result<Vec<u8>, PskcProblem> {
+/// The octets of a value that is encrypted under this key.
+fn ciphertext(value: Node<'_, '_>, key: &Secret) -> Result<Vec<u8>, PskcProblem> {
     let cipher = child(value, XENC, "EncryptionMethod").and_then(|method| method.attribute("Algorithm"));
-    match cipher {
-        Some(AES128_CBC) => {}
-        other => return Err(PskcProblem::Cipher(shown(other.unwrap_or_default()))),
+    let cipher = cipher.unwrap_or_default();
+    if !CIPHERS.iter().any(|(_, known)| *known == cipher) {
+        return Err(PskcProblem::Cipher(shown(cipher)));
+    }
+    if cipher_of(key) != Some(cipher) {
+        return Err(PskcProblem::CipherKey(shown(cipher)));
     }
     child(value, XENC, "CipherData")
         .and_then(|data| child(data, XENC, "CipherValue"))
@@ -269,7 +272,7 @@ impl<'a, 'd> Package<'a, 'd> {
             Protection::Unusable(why) => return Err(self.at(value, why.clone())),
             Protection::None => return Err(self.at(value, PskcProblem::EncryptionKey)),
         };
-        let ciphertext = ciphertext(value).map_err(|why| self.at(value, why))?;
+        let ciphertext = ciphertext(value, key).map_err(|why| self.at(value, why))?;
         let Some(mac) = child(node, PSKC, "ValueMAC") else {
             return Err(self.at(node, PskcProblem::MacMissing));
         };

@@ -1,13 +1,16 @@
 //! Writes a container: a header that says what protects the keys, a package for each token, and an end.
 
 use super::seal::{Randomness, Seal, SealProblem, derive};
-use super::{AES128_CBC, DS, HMAC_SHA1, PBKDF2, PKCS5, PSKC, XENC, XENC11};
+use super::{DS, HMAC_SHA1, PBKDF2, PKCS5, PSKC, XENC, XENC11};
 use crate::clock::Wall;
 use crate::otp::uri::KeyMoving;
 use crate::otp::{Algorithm, Digits};
 use crate::secret::Secret;
 use data_encoding::BASE64;
 use std::fmt::Write as _;
+
+/// Octets of the key that a password stands for: every reader of PSKC knows AES-128.
+const DERIVED: usize = 16;
 
 /// A token to be written.
 pub struct Shown<'a> {
@@ -37,7 +40,7 @@ pub enum Under<'a> {
     PreShared {
         /// What the other side calls it.
         name: &'a str,
-        /// 16 octets.
+        /// 16, 24 or 32 octets.
         key: Secret,
     },
     /// A password, made a key by so many rounds.
@@ -75,18 +78,19 @@ pub fn open(under: Under<'_>, random: &Randomness) -> Result<(String, Seal), Sea
                 "  <xenc11:DerivedKey>\n   <xenc11:KeyDerivationMethod Algorithm=\"{method}\">\n    \
                  <pkcs5:PBKDF2-params>\n     <Salt xmlns=\"\"><Specified>{salt}</Specified></Salt>\n     \
                  <IterationCount xmlns=\"\">{rounds}</IterationCount>\n     \
-                 <KeyLength xmlns=\"\">16</KeyLength>\n     <PRF xmlns=\"\"/>\n    </pkcs5:PBKDF2-params>\n   \
+                 <KeyLength xmlns=\"\">{DERIVED}</KeyLength>\n     <PRF xmlns=\"\"/>\n    </pkcs5:PBKDF2-params>\n   \
                  </xenc11:KeyDerivationMethod>\n  </xenc11:DerivedKey>\n"
             );
-            derive(password, &random.salt, rounds)
+            derive(password, &random.salt, rounds, DERIVED)
         }
     };
     let seal = Seal::new(key, Secret::new(random.mac_key))?;
+    let cipher = seal.cipher();
     let mac_key = BASE64.encode(&seal.mac_key(&random.initial_vector)?);
     let _ = write!(
         text,
         " </EncryptionKey>\n <MACMethod Algorithm=\"{HMAC_SHA1}\">\n  <MACKey>\n   \
-         <xenc:EncryptionMethod Algorithm=\"{AES128_CBC}\"/>\n   \
+         <xenc:EncryptionMethod Algorithm=\"{cipher}\"/>\n   \
          <xenc:CipherData><xenc:CipherValue>{mac_key}</xenc:CipherValue></xenc:CipherData>\n  </MACKey>\n \
          </MACMethod>\n"
     );
@@ -98,6 +102,7 @@ pub fn open(under: Under<'_>, random: &Randomness) -> Result<(String, Seal), Sea
 /// # Errors
 /// See [`SealProblem`].
 pub fn package(token: &Shown<'_>, seal: &Seal) -> Result<String, SealProblem> {
+    let cipher = seal.cipher();
     let (ciphertext, mac) = seal.close(token.serial, token.secret)?;
     let (ciphertext, mac) = (BASE64.encode(&ciphertext), BASE64.encode(&mac));
     let mut text =
@@ -125,7 +130,7 @@ pub fn package(token: &Shown<'_>, seal: &Seal) -> Result<String, SealProblem> {
     let _ = write!(
         text,
         "<ResponseFormat Length=\"{}\" Encoding=\"DECIMAL\"/></AlgorithmParameters>\n   <Data>\n    <Secret>\n     \
-         <EncryptedValue><xenc:EncryptionMethod Algorithm=\"{AES128_CBC}\"/>\
+         <EncryptedValue><xenc:EncryptionMethod Algorithm=\"{cipher}\"/>\
          <xenc:CipherData><xenc:CipherValue>{ciphertext}</xenc:CipherValue></xenc:CipherData></EncryptedValue>\n     \
          <ValueMAC>{mac}</ValueMAC>\n    </Secret>\n    ",
         token.digits.count()
