@@ -115,6 +115,7 @@ fn main() {
         .iter()
         .any(|case| !matches!(case.subject, Subject::Floor | Subject::FreeRadius { users: Users::File, .. }))
         .then(|| Slapd::start(options.users, options.on));
+    let printed = slapd.as_ref().map(|slapd| slapd.print_everything(options.on));
     if options.on == Processors::First {
         processes::stay_on_second();
     }
@@ -144,6 +145,12 @@ fn main() {
         }
     }
     println!("{}", report::table(&rows, &options));
+    if let Some(printed) = printed {
+        println!(
+            "ldapsearch prints the directory that the daemon follows in {:.1} s.",
+            printed.as_secs_f64()
+        );
+    }
 }
 
 const OVERLOAD: &str = "overload";

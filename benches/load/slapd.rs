@@ -5,7 +5,7 @@ use crate::requests::{PASSWORD, PERIOD, key, name};
 use std::fmt::Write as _;
 use std::io::BufWriter;
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -59,6 +59,20 @@ impl Slapd {
 
     pub fn url(&self) -> String {
         format!("ldap://127.0.0.1:{}", self.port)
+    }
+
+    /// How long `ldapsearch` needs to print everything, on the processor where the daemon starts: what its start is
+    /// compared with.
+    pub fn print_everything(&self, on: Processors) -> Duration {
+        let url = self.url();
+        let search = ["ldapsearch", "-x", "-LLL", "-H", &url, "-D", SERVICE_DN, "-w", SERVICE_PASSWORD];
+        let search = search.into_iter().chain(["-b", BASE, "*", "+"]);
+        let pinned = ["taskset", "-c", "0"].into_iter().take(if on == Processors::First { 3 } else { 0 });
+        let words: Vec<&str> = pinned.chain(search).collect();
+        let begun = Instant::now();
+        let printed = Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).status();
+        assert!(printed.expect("ldapsearch").success(), "ldapsearch cannot print the directory");
+        begun.elapsed()
     }
 }
 

@@ -153,6 +153,7 @@ impl Drive {
     pub fn keep_house(&self, now: Moment) {
         self.pipeline.trusts_clock(now);
         self.pipeline.tables().passing.sweep(now);
+        self.pipeline.tables().durable.users.sweep(now.mono);
         self.pipeline.sweep_logins(now.mono);
         self.pipeline.tables().bindings.proofs().sweep(now.mono);
         // What did not fit into memory while the audit file could not be written is still in the journal.

@@ -1,25 +1,28 @@
 //! What each token has used up: last step, drift, failures in a row, and the claim of the request that is being judged.
 //!
-//! A code counts once because of two rules that hold inside one map entry each. *Claim*: before the password is asked
-//! for, a request claims its step; another request with the same code finds the claim and is refused. *Settle*: the
-//! step is taken only if nothing at or above it was taken meanwhile. The second rule alone makes a second accept
-//! impossible; the first one keeps the second request from ever reaching the directory.
+//! A code counts once because of two rules. *Claim*: before the password is asked for, a request claims its step;
+//! another request with the same code finds the claim and is refused. *Settle*: inside one map entry the step is taken
+//! only if nothing at or above it was taken meanwhile. The second rule alone makes a second accept impossible; the
+//! first one keeps the second request from ever reaching the directory. A claim ends only after its step was taken or
+//! given up, so there is no moment in which neither tells of the code.
 
 use super::marks::TokenMark;
 use crate::identity::{EntryId, RequestId};
 use crate::otp::{Drift, Step};
 use crate::tokens::{FAILURES_DISABLE, Past};
 use ahash::RandomState;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 
 /// The slots of all tokens that were ever used or tried; a token without a slot has a clean past.
 pub struct Tokens {
-    slots: DashMap<EntryId, Slot, RandomState>,
+    slots: DashMap<EntryId, Kept, RandomState>,
+    /// Of the requests in flight. Whoever needs both tables holds an entry of this one first.
+    claims: DashMap<EntryId, Claim, RandomState>,
 }
 
 impl Default for Tokens {
     fn default() -> Tokens {
-        Tokens { slots: super::large() }
+        Tokens { slots: super::large(), claims: super::large() }
     }
 }
 
@@ -30,8 +33,21 @@ struct Slot {
     drift: Drift,
     failures: u16,
     imprint: u32,
-    claim: Option<Claim>,
 }
+
+/// A slot as it is kept by the million: as few octets as it can do with, and none of them padding.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    version: u32,
+    imprint: u32,
+    /// The last step, in halves: as one number it would have to lie at a multiple of eight.
+    last: [u32; 2],
+    drift: i16,
+    /// The highest bit tells whether there is a last step.
+    failures: u16,
+}
+
+const HAS_LAST: u16 = 1 << 15;
 
 #[derive(Clone, Copy)]
 struct Claim {
@@ -76,18 +92,18 @@ pub enum Renewal {
 impl Tokens {
     /// What is remembered of a token that is bound with this imprint now.
     pub fn past(&self, token: EntryId, imprint: u32, renewal: Renewal) -> Past {
-        self.slots.get(&token).map(|slot| slot.past(imprint, renewal)).unwrap_or_default()
+        self.slots.get(&token).map(|kept| Slot::from(*kept).past(imprint, renewal)).unwrap_or_default()
     }
 
     /// Claims a code for `by`, before anybody is asked for the password.
     pub fn claim(&self, wanted: &Use, by: RequestId) -> Claimed {
-        let mut slot = self.slots.entry(wanted.token).or_default();
-        let used = slot.past(wanted.imprint, wanted.renewal).last.is_some_and(|last| wanted.step <= last);
-        let claimed = slot.claim.is_some_and(|claim| claim.by != by && wanted.step <= claim.step);
-        if used || claimed {
+        let entry = self.claims.entry(wanted.token);
+        let claimed = matches!(&entry, Entry::Occupied(claim) if claim.get().by != by && wanted.step <= claim.get().step);
+        let past = || self.past(wanted.token, wanted.imprint, wanted.renewal);
+        if claimed || past().last.is_some_and(|last| wanted.step <= last) {
             return Claimed::Taken;
         }
-        slot.claim = Some(Claim { step: wanted.step, by });
+        entry.insert(Claim { step: wanted.step, by });
         Claimed::Yes
     }
 
@@ -106,67 +122,64 @@ impl Tokens {
 
     /// Nobody could say: the claim ends and nothing was used up.
     pub fn release(&self, token: EntryId, by: RequestId) {
-        if let Some(mut slot) = self.slots.get_mut(&token) {
-            slot.end_claim(by);
-        }
-        // A slot that remembers nothing is not kept: it would only tell who once tried.
-        self.slots.remove_if(&token, |_, slot| slot.version == 0 && slot.claim.is_none());
+        self.claims.remove_if(&token, |_, claim| claim.by == by);
     }
 
     /// Everything that is remembered of a token, as it is now.
     pub fn as_it_is(&self, token: EntryId) -> TokenMark {
-        self.slots
-            .get(&token)
-            .map(|slot| slot.as_mark(token))
-            .unwrap_or_else(|| Slot::default().as_mark(token))
+        self.slots.get(&token).map(|kept| Slot::from(*kept)).unwrap_or_default().as_mark(token)
     }
 
     /// The mark of a settled code could not be made durable and nobody was answered: the token is again what it was
     /// `before`, unless it has changed since, or had changed in between. Then the code stays used up: nobody can say
     /// any more who was told what.
     pub fn take_back(&self, before: &TokenMark, version: u32) {
-        let Some(mut slot) = self.slots.get_mut(&before.token) else { return };
-        if slot.version != version || before.version.checked_add(1) != Some(version) {
+        let Some(mut kept) = self.slots.get_mut(&before.token) else { return };
+        if kept.version != version || before.version.checked_add(1) != Some(version) {
             return;
         }
-        let claim = slot.claim;
-        *slot = Slot { claim, ..Slot::of(before) };
         // A version of its own: what was written under the old one, if anything was, is older.
-        slot.version = version.saturating_add(1);
+        *kept = Slot { version: version.saturating_add(1), ..Slot::of(before) }.into();
     }
 
     /// A wrong code: one more failure in a row for this token.
     pub fn fail(&self, token: EntryId, imprint: u32, renewal: Renewal) -> TokenMark {
-        let mut slot = self.slots.entry(token).or_default();
+        let mut kept = self.slots.entry(token).or_default();
+        let mut slot = Slot::from(*kept);
         slot.rebind(imprint, renewal);
         slot.failures = slot.failures.saturating_add(1);
-        slot.mark(token)
+        let mark = slot.mark(token);
+        *kept = slot.into();
+        mark
     }
 
     /// The user has shown a right code of another token: failures below the limit are over. A disabled token stays
     /// disabled until it is bound anew.
     pub fn forgive(&self, token: EntryId, imprint: u32, renewal: Renewal) -> Option<TokenMark> {
-        let mut slot = self.slots.get_mut(&token)?;
+        let mut kept = self.slots.get_mut(&token)?;
+        let mut slot = Slot::from(*kept);
         if !(1..FAILURES_DISABLE).contains(&slot.past(imprint, renewal).failures) {
             return None;
         }
         slot.rebind(imprint, renewal);
         slot.failures = 0;
-        Some(slot.mark(token))
+        let mark = slot.mark(token);
+        *kept = slot.into();
+        Some(mark)
     }
 
     /// Takes over a mark from the journal, if it is newer than what is here.
     pub fn replay(&self, mark: &TokenMark) {
-        let mut slot = self.slots.entry(mark.token).or_default();
-        if mark.version > slot.version {
-            *slot = Slot { claim: slot.claim, ..Slot::of(mark) };
+        let mut kept = self.slots.entry(mark.token).or_default();
+        if mark.version > kept.version {
+            *kept = Slot::of(mark).into();
         }
     }
 
     /// Hands every slot that is worth keeping to `sink`, while requests go on.
     pub fn each_mark(&self, mut sink: impl FnMut(TokenMark)) {
         for slot in self.slots.iter().filter(|slot| slot.version > 0) {
-            sink(slot.as_mark(*slot.key()));
+            sink(Slot::from(*slot.value()).as_mark(*slot.key()));
         }
     }
 
@@ -182,17 +195,25 @@ impl Tokens {
 
     /// How many tokens are disabled by too many failures.
     pub fn disabled(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.failures >= FAILURES_DISABLE).count()
+        self.slots.iter().filter(|kept| Slot::from(*kept.value()).failures >= FAILURES_DISABLE).count()
     }
 
     fn take(&self, used: &Use, by: RequestId, change: impl FnOnce(&mut Slot)) -> Option<TokenMark> {
-        let mut slot = self.slots.entry(used.token).or_default();
-        slot.end_claim(by);
+        let mark = self.settle(used, change);
+        self.release(used.token, by);
+        mark
+    }
+
+    fn settle(&self, used: &Use, change: impl FnOnce(&mut Slot)) -> Option<TokenMark> {
+        let mut kept = self.slots.entry(used.token).or_default();
+        let mut slot = Slot::from(*kept);
         if !slot.take(used) {
             return None;
         }
         change(&mut slot);
-        Some(slot.mark(used.token))
+        let mark = slot.mark(used.token);
+        *kept = slot.into();
+        Some(mark)
     }
 }
 
@@ -263,6 +284,34 @@ impl TokenMark {
     }
 }
 
+impl From<Slot> for Kept {
+    fn from(slot: Slot) -> Kept {
+        let last = slot.last.map_or(0, |step| step.0);
+        let has_last = if slot.last.is_some() { HAS_LAST } else { 0 };
+        Kept {
+            version: slot.version,
+            imprint: slot.imprint,
+            last: [(last >> 32) as u32, last as u32],
+            drift: slot.drift.quarters(),
+            // Far beyond the limit nobody needs to know how far.
+            failures: slot.failures.min(HAS_LAST - 1) | has_last,
+        }
+    }
+}
+
+impl From<Kept> for Slot {
+    fn from(kept: Kept) -> Slot {
+        let [high, low] = kept.last.map(u64::from);
+        Slot {
+            version: kept.version,
+            last: (kept.failures & HAS_LAST != 0).then_some(Step(high << 32 | low)),
+            drift: Drift::from_quarters(kept.drift),
+            failures: kept.failures & !HAS_LAST,
+            imprint: kept.imprint,
+        }
+    }
+}
+
 impl Slot {
     fn of(mark: &TokenMark) -> Slot {
         Slot {
@@ -271,7 +320,6 @@ impl Slot {
             drift: Drift::from_quarters(mark.drift),
             failures: mark.failures,
             imprint: mark.imprint,
-            claim: None,
         }
     }
 
@@ -307,10 +355,6 @@ impl Slot {
         fresh
     }
 
-    fn end_claim(&mut self, by: RequestId) {
-        self.claim = self.claim.filter(|claim| claim.by != by);
-    }
-
     /// The changed slot as a mark, under a new version.
     fn mark(&mut self, token: EntryId) -> TokenMark {
         self.version = self.version.saturating_add(1);
@@ -332,6 +376,20 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_is_kept_whole_in_twenty_octets() {
+        assert_eq!(size_of::<(EntryId, Kept)>(), 36);
+        for last in [None, Some(Step(0)), Some(Step(28_333_334)), Some(Step(u64::MAX))] {
+            for (drift, failures) in [(0, 0), (-4 * Drift::MAX, FAILURES_DISABLE), (4 * Drift::MAX, 32_767)] {
+                let mark =
+                    TokenMark { token: TOKEN, version: u32::MAX, last, drift, failures, imprint: u32::MAX };
+                assert_eq!(Slot::from(Kept::from(Slot::of(&mark))).as_mark(TOKEN), mark);
+            }
+        }
+        let many = TokenMark { failures: u16::MAX, ..Tokens::default().as_it_is(TOKEN) };
+        assert_eq!(Slot::from(Kept::from(Slot::of(&many))).failures, 32_767);
+    }
 
     #[test]
     fn what_two_nodes_know_keeps_the_higher_step() {

@@ -6,7 +6,7 @@
 use super::marks::UserMark;
 use crate::clock::{Moment, Mono, Wall};
 use crate::identity::EntryId;
-use crate::lockout::{Failure, Lockout, Rules};
+use crate::lockout::{Failure, Lock, Lockout, Rules};
 use ahash::RandomState;
 use dashmap::DashMap;
 use std::time::Duration;
@@ -16,8 +16,11 @@ pub const REPEAT_COUNTS_ONCE: Duration = Duration::from_secs(60);
 
 /// The slots of all users who ever failed; a user without a slot has a clean past.
 pub struct Users {
-    slots: DashMap<EntryId, Slot, RandomState>,
+    slots: DashMap<EntryId, Kept, RandomState>,
     fingerprints: RandomState,
+    /// The last wrong credential of each user who failed within the last minute, and when. Whoever needs both tables
+    /// holds an entry of the slots first.
+    wrong: DashMap<EntryId, (u64, Mono), RandomState>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -25,8 +28,22 @@ struct Slot {
     version: u32,
     codes: Lockout,
     passwords: Lockout,
-    wrong: Option<(u64, Mono)>,
 }
+
+/// A slot as it is kept by the million: as few octets as it can do with, and none of them padding.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    version: u32,
+    codes: KeptLockout,
+    passwords: KeptLockout,
+}
+
+/// Failures in the lower 16 bits, above them in 48 bits the second at which the lock ends; 0 for none, the highest
+/// number for one that has to be released. In halves: as one number it would have to lie at a multiple of eight.
+#[derive(Clone, Copy, Default)]
+struct KeptLockout([u32; 2]);
+
+const UNTIL_RELEASED: u64 = (1 << 48) - 1;
 
 /// What was guessed, or proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,91 +65,106 @@ pub enum Counted {
 
 impl Default for Users {
     fn default() -> Users {
-        Users { slots: super::large(), fingerprints: RandomState::new() }
+        Users { slots: super::large(), fingerprints: RandomState::new(), wrong: super::large() }
     }
 }
 
 impl Users {
     /// What is held against the user: of the two counts the one that locks at `now`, or else the higher one.
     pub fn lockout(&self, user: EntryId, now: Wall) -> Lockout {
-        self.slots.get(&user).map(|slot| slot.worse(now)).unwrap_or_default()
+        self.slots.get(&user).map(|kept| Slot::from(*kept).worse(now)).unwrap_or_default()
     }
 
     /// One more failure with this credential, unless the same one was counted within the last minute.
     pub fn fail(&self, user: EntryId, guess: Guess, rules: Rules, credential: &[u8], now: Moment) -> Counted {
         let fingerprint = self.fingerprints.hash_one((user, credential));
-        let mut slot = self.slots.entry(user).or_default();
-        if slot.repeats(fingerprint, now.mono) {
+        let mut kept = self.slots.entry(user).or_default();
+        if self.repeats(user, fingerprint, now.mono) {
             return Counted::Already;
         }
-        slot.wrong = Some((fingerprint, now.mono));
+        self.wrong.insert(user, (fingerprint, now.mono));
+        let mut slot = Slot::from(*kept);
         let (lockout, failure) = slot.count_of(guess).fail(rules, now.wall);
         *slot.count_of(guess) = lockout;
-        Counted::Now(slot.mark(user), failure)
+        let mark = slot.mark(user);
+        *kept = slot.into();
+        Counted::Now(mark, failure)
     }
 
     /// Whether the same wrong credential was counted within the last minute.
     pub fn is_repeated(&self, user: EntryId, credential: &[u8], now: Moment) -> bool {
         let fingerprint = self.fingerprints.hash_one((user, credential));
-        self.slots.get(&user).is_some_and(|slot| slot.repeats(fingerprint, now.mono))
+        self.repeats(user, fingerprint, now.mono)
     }
 
     /// Remembers a wrong credential that was counted elsewhere, so that it counts once.
     pub fn note_wrong(&self, user: EntryId, credential: &[u8], now: Moment) {
         let fingerprint = self.fingerprints.hash_one((user, credential));
-        self.slots.entry(user).or_default().wrong = Some((fingerprint, now.mono));
+        self.wrong.insert(user, (fingerprint, now.mono));
+    }
+
+    /// Forgets wrong credentials that are as good as new ones by now; called about once a second.
+    pub fn sweep(&self, now: Mono) {
+        self.wrong.retain(|_, (_, at)| now.since(*at) < REPEAT_COUNTS_ONCE);
+    }
+
+    fn repeats(&self, user: EntryId, fingerprint: u64, now: Mono) -> bool {
+        let same = |(before, at): (u64, Mono)| before == fingerprint && now.since(at) < REPEAT_COUNTS_ONCE;
+        self.wrong.get(&user).is_some_and(|wrong| same(*wrong))
     }
 
     /// Everything that is held against a user, as it is now.
     pub fn as_it_is(&self, user: EntryId) -> UserMark {
-        self.slots.get(&user).map(|slot| slot.as_mark(user)).unwrap_or_else(|| Slot::default().as_mark(user))
+        self.slots.get(&user).map(|kept| Slot::from(*kept)).unwrap_or_default().as_mark(user)
     }
 
     /// A success: a proven code clears both counts, a proven password only its own. `None` if nothing was counted.
     pub fn succeed(&self, user: EntryId, proven: Guess) -> Option<UserMark> {
         match proven {
             Guess::Code => self.release(user),
-            Guess::Password => {
-                let mut slot = self.slots.get_mut(&user)?;
-                if slot.passwords == Lockout::cleared() {
-                    return None;
-                }
-                slot.passwords = Lockout::cleared();
-                Some(slot.mark(user))
-            }
+            Guess::Password => self.change(user, |slot| slot.passwords = Lockout::cleared()),
         }
+    }
+
+    /// Changes a slot that is there; `None` if it is the same afterwards.
+    fn change(&self, user: EntryId, change: impl FnOnce(&mut Slot)) -> Option<UserMark> {
+        let mut kept = self.slots.get_mut(&user)?;
+        let mut slot = Slot::from(*kept);
+        let before = (slot.codes, slot.passwords);
+        change(&mut slot);
+        if before == (slot.codes, slot.passwords) {
+            return None;
+        }
+        let mark = slot.mark(user);
+        *kept = slot.into();
+        Some(mark)
     }
 
     /// A release: nothing is held against the user any more. `None` if nothing was.
     pub fn release(&self, user: EntryId) -> Option<UserMark> {
-        let mut slot = self.slots.get_mut(&user)?;
-        slot.wrong = None;
-        if (slot.codes, slot.passwords) == (Lockout::cleared(), Lockout::cleared()) {
-            return None;
-        }
-        (slot.codes, slot.passwords) = (Lockout::cleared(), Lockout::cleared());
-        Some(slot.mark(user))
+        self.wrong.remove(&user);
+        self.change(user, |slot| (slot.codes, slot.passwords) = (Lockout::cleared(), Lockout::cleared()))
     }
 
     /// Takes over a mark from the journal, if it is newer than what is here.
     pub fn replay(&self, mark: &UserMark) {
-        let mut slot = self.slots.entry(mark.user).or_default();
-        if mark.version > slot.version {
-            let (codes, passwords) = (mark.codes, mark.passwords);
-            *slot = Slot { version: mark.version, codes, passwords, wrong: slot.wrong };
+        let mut kept = self.slots.entry(mark.user).or_default();
+        if mark.version > kept.version {
+            *kept = Slot::of(mark).into();
         }
     }
 
     /// Hands every slot to `sink`, while requests go on.
     pub fn each_mark(&self, mut sink: impl FnMut(UserMark)) {
         for slot in self.slots.iter().filter(|slot| slot.version > 0) {
-            sink(slot.as_mark(*slot.key()));
+            sink(Slot::from(*slot.value()).as_mark(*slot.key()));
         }
     }
 
     /// The users who are locked at `now`.
     pub fn locked(&self, now: Wall) -> Vec<EntryId> {
-        self.slots.iter().filter(|slot| slot.worse(now).is_locked(now)).map(|slot| *slot.key()).collect()
+        let is_locked = |kept: &Kept| Slot::from(*kept).worse(now).is_locked(now);
+        self.slots.iter().filter(|kept| is_locked(kept.value())).map(|kept| *kept.key()).collect()
     }
 
     /// How many users are remembered.
@@ -146,9 +178,48 @@ impl Users {
     }
 }
 
+impl From<Slot> for Kept {
+    fn from(slot: Slot) -> Kept {
+        let Slot { version, codes, passwords } = slot;
+        Kept { version, codes: codes.into(), passwords: passwords.into() }
+    }
+}
+
+impl From<Kept> for Slot {
+    fn from(kept: Kept) -> Slot {
+        let Kept { version, codes, passwords } = kept;
+        Slot { version, codes: codes.into(), passwords: passwords.into() }
+    }
+}
+
+impl From<Lockout> for KeptLockout {
+    fn from(lockout: Lockout) -> KeptLockout {
+        let lock = match lockout.lock {
+            Lock::Open => 0,
+            // Longer than this is for ever; a lock that has ended with the epoch has still ended.
+            Lock::Until(until) => until.seconds().clamp(1, UNTIL_RELEASED),
+            Lock::UntilReleased => UNTIL_RELEASED,
+        };
+        let word = lock << 16 | u64::from(lockout.failures);
+        KeptLockout([(word >> 32) as u32, word as u32])
+    }
+}
+
+impl From<KeptLockout> for Lockout {
+    fn from(kept: KeptLockout) -> Lockout {
+        let [high, low] = kept.0.map(u64::from);
+        let lock = match (high << 32 | low) >> 16 {
+            0 => Lock::Open,
+            UNTIL_RELEASED => Lock::UntilReleased,
+            seconds => Lock::Until(Wall::from_seconds(seconds)),
+        };
+        Lockout { failures: (low & 0xffff) as u16, lock }
+    }
+}
+
 impl Slot {
     fn of(mark: &UserMark) -> Slot {
-        Slot { version: mark.version, codes: mark.codes, passwords: mark.passwords, wrong: None }
+        Slot { version: mark.version, codes: mark.codes, passwords: mark.passwords }
     }
 
     fn mark(&mut self, user: EntryId) -> UserMark {
@@ -158,10 +229,6 @@ impl Slot {
 
     fn as_mark(&self, user: EntryId) -> UserMark {
         UserMark { user, version: self.version, codes: self.codes, passwords: self.passwords }
-    }
-
-    fn repeats(&self, fingerprint: u64, now: Mono) -> bool {
-        self.wrong.is_some_and(|(before, at)| before == fingerprint && now.since(at) < REPEAT_COUNTS_ONCE)
     }
 
     fn count_of(&mut self, guess: Guess) -> &mut Lockout {
@@ -224,6 +291,30 @@ impl UserMark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_is_kept_whole_in_twenty_octets() {
+        assert_eq!(size_of::<(EntryId, Kept)>(), 36);
+        let year_9999 = Wall::from_seconds(253_402_300_799);
+        for lock in [Lock::Open, Lock::UntilReleased, Lock::Until(WALL), Lock::Until(year_9999)] {
+            for failures in [0, 1, u16::MAX] {
+                let lockout = Lockout { failures, lock };
+                assert_eq!(Lockout::from(KeptLockout::from(lockout)), lockout);
+            }
+        }
+        let for_ever = Lockout { failures: 5, lock: Lock::Until(Wall::from_seconds(u64::MAX)) };
+        assert!(Lockout::from(KeptLockout::from(for_ever)).is_locked(Wall::from_seconds(u64::MAX)));
+    }
+
+    #[test]
+    fn a_wrong_credential_is_forgotten_when_its_minute_is_over() {
+        let users = Users::default();
+        let _ = fail(&users, b"1", 0);
+        users.sweep(Mono::default().plus(Duration::from_secs(59)));
+        assert_eq!(users.wrong.len(), 1);
+        users.sweep(Mono::default().plus(Duration::from_secs(60)));
+        assert_eq!((users.wrong.len(), users.len()), (0, 1));
+    }
 
     #[test]
     fn a_mark_changes_as_its_slot_does() {
