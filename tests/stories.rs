@@ -38,6 +38,7 @@ mod login;
 mod long_lists;
 mod operate;
 mod operations;
+mod own_users;
 mod passwords;
 mod real_disk;
 mod refusals;

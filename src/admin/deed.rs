@@ -111,6 +111,11 @@ pub enum Deed {
         /// The user.
         user: String,
     },
+    /// A user of the embedded directory is removed.
+    RemoveUser {
+        /// The user.
+        user: String,
+    },
     /// A user's choice for login.
     ChooseLogin {
         /// The user.
@@ -138,6 +143,7 @@ impl Deed {
             Deed::Stop { .. } => Act::Stop,
             Deed::Resync { .. } => Act::Resync,
             Deed::Release { .. } => Act::Release,
+            Deed::RemoveUser { .. } => Act::UserRemove,
             Deed::ChooseLogin { .. } => Act::LoginCode,
         }
     }
@@ -159,6 +165,7 @@ impl Deed {
             | Deed::UndoExchange { user }
             | Deed::Stop { user }
             | Deed::Release { user }
+            | Deed::RemoveUser { user }
             | Deed::ChooseLogin { user, .. } => Some(user),
             _ => None,
         }
@@ -220,6 +227,9 @@ impl fmt::Display for Deed {
             Deed::Stop { user } => write!(f, "end the use of one-time passwords by {user}"),
             Deed::Resync { serial, .. } => write!(f, "learn the clock of token {serial} anew"),
             Deed::Release { user } => write!(f, "release {user}"),
+            Deed::RemoveUser { user } => {
+                write!(f, "remove {user} with the tokens that are nobody else's")
+            }
             Deed::ChooseLogin { user, choice } => write!(f, "code at login of {user}: {}", choice.text()),
         }
     }

@@ -62,6 +62,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             UserVerb::Show(arguments) => user::show(arguments),
             UserVerb::Release(arguments) => user::release(arguments),
             UserVerb::LoginCode(arguments) => user::login_code(arguments),
+            UserVerb::Add(arguments) => user::add(arguments),
+            UserVerb::Remove(arguments) => user::remove(arguments),
         },
         Command::Token(verb) => match verb {
             TokenVerb::List(arguments) => token::list(arguments),

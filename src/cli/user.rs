@@ -1,10 +1,10 @@
 //! `sekisho user`: what is known of users, lifting a lock, the choice for login.
 
-use super::command::{Choice, UserList, UserLoginCode, UserRelease, UserShow};
+use super::command::{Choice, UserAdd, UserList, UserLoginCode, UserRelease, UserRemove, UserShow};
 use super::output::print;
-use super::remote::{act, ended, look, print_json, read_proof, read_secret};
+use super::remote::{act, ended, look, print_json, read_line, read_proof, read_secret};
 use super::{Exit, Failure};
-use crate::admin::protocol::{Ask, LoginChoice, PAGE_MAX, Told, UserShown};
+use crate::admin::protocol::{Added, Ask, LoginChoice, PAGE_MAX, Told, UserShown};
 use crate::policy::Act;
 use std::fmt::Write as _;
 
@@ -80,6 +80,20 @@ pub fn login_code(arguments: &UserLoginCode) -> Result<Exit, Failure> {
     let proof = read_proof(&arguments.acting, Act::LoginCode)?;
     let (user, choice) = (arguments.user.clone(), arguments.choice.into());
     act(&arguments.acting, Ask::UserLoginCode { user, choice, proof })
+}
+
+/// Adds a user to the embedded directory.
+pub fn add(arguments: &UserAdd) -> Result<Exit, Failure> {
+    let UserAdd { user, contract, role, mail, acting } = arguments;
+    // Looked at in a dry run too: it is the password of nobody yet.
+    let password = read_line(&format!("password of {user}"))?;
+    let (user, contract, role, mail) = (user.clone(), contract.clone(), role.clone(), mail.clone());
+    act(acting, Ask::UserAdd(Added { user, password, contract, role, mail }))
+}
+
+/// Removes one.
+pub fn remove(arguments: &UserRemove) -> Result<Exit, Failure> {
+    act(&arguments.acting, Ask::UserRemove { user: arguments.user.clone() })
 }
 
 impl From<Choice> for LoginChoice {

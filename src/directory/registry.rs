@@ -11,7 +11,7 @@ use crate::clock::{Mono, Wall};
 use crate::identity::{ContractId, EntryId, ServiceName, TokenSerial, UserName};
 use crate::otp::{Parameters, Step};
 use crate::secret::Secret;
-use crate::tokens::{Contract, LoginCode, Record, Setup, State, User};
+use crate::tokens::{Contract, LoginCode, Record, Role, Setup, State, User};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
@@ -165,6 +165,15 @@ pub enum Change {
         /// As it was read.
         version: Version,
     },
+    /// A new user.
+    AddUser(Box<NewUser>),
+    /// Removes a user, with the tokens that are nobody else's.
+    RemoveUser {
+        /// Who.
+        id: EntryId,
+        /// As they were read.
+        version: Version,
+    },
     /// Changes a user's entry; what is `None` stays.
     User {
         /// Which.
@@ -174,6 +183,21 @@ pub enum Change {
         /// What changes.
         set: UserSet,
     },
+}
+
+/// A user to be added; an LDAP directory has its own tools for that.
+#[derive(Debug)]
+pub struct NewUser {
+    /// The name.
+    pub name: String,
+    /// The contract.
+    pub contract: Option<ContractId>,
+    /// The role within it.
+    pub role: Role,
+    /// Where mail goes.
+    pub mail: Option<String>,
+    /// The password.
+    pub password: Secret,
 }
 
 /// A token to be added.

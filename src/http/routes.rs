@@ -5,7 +5,7 @@
 use super::bodies::{Confirm, Enable, Exchange, Issue, LoginCode, Proven, Register, Release, Resync, Setup};
 use super::problem::Problem;
 use crate::admin::protocol::{
-    Ask, ContractShown, Imported, IssuedShown, PAGE_MAX, RequestShown, SetUpShown, Status, StepShown,
+    Added, Ask, ContractShown, Imported, IssuedShown, PAGE_MAX, RequestShown, SetUpShown, Status, StepShown,
     TokenShown, UserShown,
 };
 use serde::de::DeserializeOwned;
@@ -300,6 +300,24 @@ pub(super) static ROUTES: &[Route] = &[
                 limit: given.limit(),
             })
         },
+    ),
+    act(
+        "/v1/users",
+        "addUser",
+        "Add a user to the embedded directory.",
+        Some(Shape::of::<Added>()),
+        Needed::Yes,
+        Success::Acted,
+        |given| Ok(Ask::UserAdd(given.body()?)),
+    ),
+    act(
+        "/v1/users/{user}/remove",
+        "removeUser",
+        "Remove a user of the embedded directory, with the tokens that are nobody else's.",
+        None,
+        Needed::No,
+        Success::Acted,
+        |given| Ok(Ask::UserRemove { user: given.path("user") }),
     ),
     look(
         "/v1/users/{user}",

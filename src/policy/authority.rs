@@ -62,6 +62,10 @@ acts! {
     Release = "release", [Counter Master Admin];
     /// A user's own choice for login (S-08).
     LoginCode = "login-code", [Counter User];
+    /// A user of the embedded directory is added.
+    UserAdd = "user-add", [Counter];
+    /// One is removed.
+    UserRemove = "user-remove", [Counter];
     /// Tokens come in from a file.
     Import = "import", [Counter];
     /// Tokens go out into a file, with their keys.
@@ -80,7 +84,10 @@ impl Act {
 
     /// Whether it can wait for a second person: it must have nothing secret in it, and change something.
     pub const fn can_wait(self) -> bool {
-        !matches!(self, Act::Look | Act::SetUp | Act::Import | Act::Export | Act::Keys | Act::Decide)
+        !matches!(
+            self,
+            Act::Look | Act::SetUp | Act::UserAdd | Act::Import | Act::Export | Act::Keys | Act::Decide
+        )
     }
 
     /// What somebody in this role has to prove before the act; codes and passwords that the act itself takes (the

@@ -24,6 +24,7 @@ mod prepare;
 mod scene;
 mod set_up;
 mod status;
+mod users;
 mod why;
 
 use super::caller::{Actor, Asker, Caller, Credentials, Operators};
@@ -194,6 +195,7 @@ impl Operations {
             Ask::RequestApprove { id } => return self.decide(id, Answer::Approve, actor, mode, now).await,
             Ask::RequestDeny { id } => return self.decide(id, Answer::Deny, actor, mode, now).await,
             Ask::TokenImport(imported) => return self.import(imported, actor, mode, now).await,
+            Ask::UserAdd(added) => return self.add_user(added, actor, mode, now).await,
             Ask::KeysRewrap => return self.rewrap(actor, mode, now).await,
             Ask::TokenExport(wanted) => return self.export(wanted, actor, mode, now).await,
             _ => {}

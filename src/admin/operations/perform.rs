@@ -55,6 +55,7 @@ impl Operations {
                 self.do_resync(serial, Step(*step), Drift::from_quarters(*drift), id, now).await
             }
             Deed::Release { user } => self.do_release(user, now).await,
+            Deed::RemoveUser { user } => self.do_remove_user(user, now).await,
             Deed::ChooseLogin { user, choice } => self.do_choose(user, *choice, now).await,
         }
     }

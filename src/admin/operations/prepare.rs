@@ -38,6 +38,8 @@ pub(super) fn named(ask: &Ask) -> (Act, Named) {
         Ask::ContractDisable { contract: id } => (Act::ContractDisable, contract(id)),
         Ask::UserRelease { user: name, .. } => (Act::Release, user(name)),
         Ask::UserLoginCode { user: name, .. } => (Act::LoginCode, user(name)),
+        Ask::UserAdd(added) => (Act::UserAdd, user(&added.user)),
+        Ask::UserRemove { user: name } => (Act::UserRemove, user(name)),
         Ask::TokenIssue { user: name, existing: None, .. } => (Act::Issue, user(name)),
         Ask::TokenIssue { user: name, existing: Some(serial), .. } => (Act::Issue, both(name, serial)),
         Ask::TokenConfirm { user: name, .. } => (Act::Confirm, user(name)),
@@ -85,6 +87,7 @@ impl Operations {
             Ask::UserLoginCode { user, choice, proof } => {
                 self.choose_login(user, choice, &proof, round).await
             }
+            Ask::UserRemove { user } => self.remove_user(&user, round).await,
             Ask::TokenIssue { user, existing: Some(serial), proof, .. } => {
                 self.adopt(user, serial, &proof, round).await
             }
@@ -483,13 +486,13 @@ fn act_failed(why: Refuse) -> Failed {
 }
 
 /// An address that mail could go to; the mail server knows the rest.
-fn mail_address(text: &str) -> Result<(), Refuse> {
+pub(super) fn mail_address(text: &str) -> Result<(), Refuse> {
     let right = "one address such as taro@example.jp, at most 254 octets";
     text.parse::<Address>().map(drop).map_err(|_| Refuse::Value { what: "the mail address", right })
 }
 
 impl Prepared {
-    fn of(deed: Deed, marks: Marks, user: Option<Arc<User>>) -> Prepared {
+    pub(super) fn of(deed: Deed, marks: Marks, user: Option<Arc<User>>) -> Prepared {
         let serial = deed.serial().map(str::to_owned);
         Prepared { deed, marks, user, serial }
     }

@@ -245,6 +245,13 @@ pub enum Ask {
         /// The code after it.
         second: Password,
     },
+    /// Add a user to the embedded directory.
+    UserAdd(Added),
+    /// Remove one, with the tokens that are nobody else's.
+    UserRemove {
+        /// The user.
+        user: String,
+    },
     /// Put one token into the inventory.
     TokenImport(Imported),
     /// Write tokens with their keys, encrypted.
@@ -327,6 +334,26 @@ pub struct Imported {
     /// Not usable from this time on.
     #[serde(default)]
     pub ends: Option<String>,
+}
+
+/// A user to be added to the embedded directory.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Added {
+    /// The name.
+    pub user: String,
+    /// The password, which is the confirmation password too.
+    #[schema(value_type = String, format = Password)]
+    pub password: Password,
+    /// The contract.
+    #[serde(default)]
+    pub contract: Option<String>,
+    /// `master`, `admin` or `general`, which it is if not given.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// Where mail goes.
+    #[serde(default)]
+    pub mail: Option<String>,
 }
 
 /// Which tokens go out, and under which keys of a PSKC container: they are drawn where the container is written.

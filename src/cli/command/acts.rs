@@ -106,6 +106,46 @@ pub enum UserVerb {
     /// Set a user's own choice whether login asks for a code
     #[command(after_help = "Example: sekisho user login-code u1 required")]
     LoginCode(UserLoginCode),
+    /// Add a user to the embedded directory
+    #[command(
+        after_help = "The user's password is read from standard input. In an LDAP directory users are added by its own tools.\n\n\
+        Example: sekisho user add taro --contract C-1 --role master"
+    )]
+    Add(UserAdd),
+    /// Remove a user of the embedded directory, with the tokens that are nobody else's
+    #[command(after_help = "Example: sekisho user remove taro --dry-run")]
+    Remove(UserRemove),
+}
+
+/// `sekisho user add`.
+#[derive(Debug, Args)]
+pub struct UserAdd {
+    /// The user's name
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// The contract
+    #[arg(long, value_name = "CONTRACT")]
+    pub contract: Option<String>,
+    /// The role within it: master, admin or general
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+    /// Where mail goes
+    #[arg(long, value_name = "ADDRESS")]
+    pub mail: Option<String>,
+    /// Who acts, and how
+    #[command(flatten)]
+    pub acting: Acting,
+}
+
+/// `sekisho user remove`.
+#[derive(Debug, Args)]
+pub struct UserRemove {
+    /// The user's name
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// Who acts, and how
+    #[command(flatten)]
+    pub acting: Acting,
 }
 
 /// `sekisho user list`.

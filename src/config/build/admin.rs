@@ -105,6 +105,8 @@ pub(super) fn roles(written: Option<&file::May>) -> Vec<(Act, Roles)> {
         (Act::Resync, &may.resync),
         (Act::Release, &may.release),
         (Act::LoginCode, &may.login_code),
+        (Act::UserAdd, &may.user_add),
+        (Act::UserRemove, &may.user_remove),
         (Act::Import, &may.import),
         (Act::Export, &may.export),
         (Act::Keys, &may.keys),

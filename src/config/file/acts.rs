@@ -46,6 +46,10 @@ tables! {
         release: List<ActorRole>,
         /// Choosing for login.
         login_code: List<ActorRole>,
+        /// Adding a user to the embedded directory.
+        user_add: List<ActorRole>,
+        /// Removing one.
+        user_remove: List<ActorRole>,
         /// Bringing tokens in.
         import: List<ActorRole>,
         /// Taking tokens out.

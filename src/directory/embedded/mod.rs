@@ -256,21 +256,7 @@ impl Embedded {
         let key = folded(name)?;
         self.change(|tables| {
             let record = tables.user(&key)?;
-            for name in record.names().filter_map(|name| folded(name).ok()) {
-                tables.names.remove(name.as_str())?;
-            }
-            for (id, mut token) in tables.tokens_of(&record)? {
-                token.owners.retain(|owner| *owner != record.id);
-                if token.owners.is_empty() {
-                    tables.tokens.remove(id.octets())?;
-                    tables.serials.remove(token.serial.as_str())?;
-                } else {
-                    tables.put_token(id, &token)?;
-                }
-            }
-            tables.users.remove(record.id.octets())?;
-            tables.gone.push(record.id);
-            Ok(())
+            tables.remove_user(&record)
         })
     }
 

@@ -261,6 +261,17 @@ impl Embedded {
                 tables.serials.remove(token.serial.as_str())?;
                 Ok(())
             }),
+            Change::AddUser(user) => {
+                let crate::directory::registry::NewUser { name, contract, role, mail, password } = *user;
+                let user =
+                    super::NewUser { name, other_names: Vec::new(), contract, role, login_code: None, mail };
+                self.add_user(user, &password).map(|_| ())
+            }
+            Change::RemoveUser { id, version: seen } => self.change(|tables| {
+                let user = tables.user_by_id(id)?;
+                is_still(&version(&user)?, &seen)?;
+                tables.remove_user(&user)
+            }),
             Change::User { id, version, set } => self.change(|tables| set_user(tables, id, &version, &set)),
         }
     }

@@ -1,6 +1,7 @@
 //! The file itself: tables, whole changes, consistent reading.
 
 use super::EmbeddedProblem;
+use super::folded;
 use super::records::{Record, TokenRecord, UserRecord};
 use crate::identity::EntryId;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
@@ -103,6 +104,25 @@ impl Changing<'_> {
     pub(super) fn user(&self, folded: &str) -> Result<UserRecord, Change> {
         let id = self.names.get(folded)?.ok_or(Change::Refused(EmbeddedProblem::UserUnknown))?.value();
         self.user_by_id(EntryId::new(id))
+    }
+
+    /// Takes a user away, and the tokens that are nobody else's.
+    pub(super) fn remove_user(&mut self, user: &UserRecord) -> Result<(), Change> {
+        for name in user.names().filter_map(|name| folded(name).ok()) {
+            self.names.remove(name.as_str())?;
+        }
+        for (id, mut token) in self.tokens_of(user)? {
+            token.owners.retain(|owner| *owner != user.id);
+            if token.owners.is_empty() {
+                self.tokens.remove(id.octets())?;
+                self.serials.remove(token.serial.as_str())?;
+            } else {
+                self.put_token(id, &token)?;
+            }
+        }
+        self.users.remove(user.id.octets())?;
+        self.gone.push(user.id);
+        Ok(())
     }
 
     pub(super) fn user_by_id(&self, id: EntryId) -> Result<UserRecord, Change> {

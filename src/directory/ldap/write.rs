@@ -92,6 +92,10 @@ impl From<NotChanged> for NotMade {
 impl Desk<'_> {
     async fn change(&self, change: &Change) -> Result<Said, NotMade> {
         match change {
+            Change::AddUser(_) | Change::RemoveUser { .. } => {
+                let why = "its users are added and removed by its own tools";
+                Err(NotChanged::Refused(why.into()).into())
+            }
             Change::AddContract(contract) => {
                 if self.contract_entry(&contract.id).await?.is_some() {
                     return Err(NotChanged::Exists.into());

@@ -213,6 +213,7 @@ fn example(route: &Route) -> (String, String) {
         "enableContract" => r#"{"service":"kenshin-business"}"#,
         "chooseLoginCode" => r#"{"choice":"required"}"#,
         "issueToken" => r#"{"mail":"u1@example.jp","start_password":"1234"}"#,
+        "addUser" => r#"{"user":"u9","password":"p","contract":"c-1","role":"general"}"#,
         "confirmToken" => r#"{"code":"123456"}"#,
         "registerToken" => r#"{"serial":"S-2","code":"123456","password":"p"}"#,
         "exchangeToken" => r#"{"serial":"S-2","old_code":"123456","new_code":"654321"}"#,
