@@ -357,7 +357,16 @@ fn an_answer_that_one_node_lost_is_given_by_the_other_once() {
 }
 
 #[test]
-fn the_named_node_goes_on_alone_and_the_others_hear_of_it_before_they_answer_again() {
+fn the_named_node_goes_on_alone_without_redis_and_the_others_hear_of_it_before_they_answer_again() {
+    goes_on_alone(Kind::Redis);
+}
+
+#[test]
+fn the_named_node_goes_on_alone_without_postgres_and_the_others_hear_of_it_before_they_answer_again() {
+    goes_on_alone(Kind::Postgres);
+}
+
+fn goes_on_alone(kind: Kind) {
     // Short steps without a window: what may have been used elsewhere is over soon.
     let token = Seed {
         window: Some(0),
@@ -365,7 +374,7 @@ fn the_named_node_goes_on_alone_and_the_others_hear_of_it_before_they_answer_aga
     };
     let state = "cluster-lost = \"alone\"\ncluster-alone = \"a\"\n".to_owned();
     let builder = WorldBuilder { state, ..WorldBuilder::of(vec![holder("alice", vec![token.clone()])]) };
-    let mut bank = Bank::open(Kind::Redis, &builder);
+    let mut bank = Bank::open(kind, &builder);
     at_step_begin(15, 8);
     let before = token.field(0);
     assert!(bank.b.gateway.login("alice", &before).is_accept());
