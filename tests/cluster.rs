@@ -2,7 +2,7 @@
 
 use crate::harness::daemon::{run, write};
 use crate::harness::postgres::{self, Postgres};
-use crate::harness::redis::Redis;
+use crate::harness::redis::{Redis, Sentinel};
 use crate::harness::slapd::{self, Certificates, Slapd, Validity};
 use crate::harness::{
     Daemon, Gateway, PASSWORD, SECRET, Seed, WorldBuilder, at_step_begin, holder, wait_for, wait_for_long,
@@ -401,6 +401,47 @@ fn goes_on_alone(kind: Kind) {
     assert!(bank.b.gateway.login("alice", &alone).is_reject(), "used while the other node was alone");
     assert_eq!(bank.b.last_reason(), "code-used");
     assert!(!bank.b.gateway.login("alice", &format!("{PASSWORD}000000")).is_accept());
+}
+
+#[test]
+fn the_nodes_follow_a_sentinel_to_the_new_master_and_what_was_used_stays_used() {
+    let builder = usual();
+    let mut master = Redis::start();
+    let replica = Redis::follow(master.port());
+    let sentinel = Sentinel::watch(&master);
+    let slapd = Slapd::start(&builder.directory_options());
+    let [a, b] = ["a", "b"].map(|name| Node::launch(&builder, &slapd, &sentinel.url(), name, &[]));
+    [&a, &b].into_iter().for_each(Node::wait_until_ready);
+    let token = &builder.people[0].tokens[0];
+    let name = builder.people[0].name.as_str();
+
+    at_step_begin(30, 10);
+    let before = token.field(0);
+    assert!(a.gateway.login(name, &before).is_accept());
+    // What the replica has not been told is lost with the master, as the documentation says.
+    assert_eq!(master.command(&["WAIT", "1", "5000"]).trim(), "1");
+    master.kill();
+    sentinel.wait_for_master(&replica);
+    wait_for_long("the other node to judge with the new master", || {
+        let request = b.gateway.request(name, before.as_bytes());
+        b.gateway.send(&request);
+        let reply = b.gateway.receive_within(&request, std::time::Duration::from_secs(2))?;
+        assert!(reply.is_reject());
+        Some(())
+    });
+    assert_eq!(b.last_reason(), "code-used");
+    [&a, &b].into_iter().for_each(Node::wait_until_ready);
+    let after = token.field(30);
+    assert!(b.gateway.login(name, &after).is_accept(), "{}", b.last_reason());
+    assert!(a.gateway.login(name, &after).is_reject());
+
+    // The old one comes back as a replica: nobody asks it as if nothing had happened.
+    master.run();
+    wait_for_long("the old master to follow", || {
+        master.command(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+    });
+    assert!(a.gateway.login(name, &after).is_reject());
+    assert_eq!(a.last_reason(), "code-used");
 }
 
 /// A node that stays silent, and says a trouble with each of these words in it.
