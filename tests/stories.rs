@@ -35,6 +35,7 @@ mod ldap;
 mod life;
 mod lockout;
 mod login;
+mod long_lists;
 mod operate;
 mod operations;
 mod passwords;

@@ -91,10 +91,12 @@ impl Operations {
             }
             return Ok(Told::Users { users, next: next.flatten() });
         }
+        // Where some of a page are left out, it takes more than a page to fill one.
+        let size = if wanted.locked { PAGE_MAX } else { limit };
         loop {
             let deadline = now.mono.plus(PATIENCE);
-            let page = self.registry().users(contract.as_ref(), after.as_deref(), PAGE_MAX, deadline).await?;
-            let last = page.len() < PAGE_MAX;
+            let page = self.registry().users(contract.as_ref(), after.as_deref(), size, deadline).await?;
+            let last = page.len() < size;
             for registered in page {
                 after = Some(registered.user.name.to_string());
                 if wanted.locked && !self.is_locked(&registered.user, now) {
@@ -165,10 +167,11 @@ impl Operations {
         });
         let mut after = after.map(str::to_owned);
         let mut tokens = Vec::new();
+        let size = if wanted.is_some() { PAGE_MAX } else { limit };
         loop {
             let deadline = now.mono.plus(PATIENCE);
-            let page = self.registry().tokens(of_entry, after.as_deref(), PAGE_MAX, deadline).await?;
-            let last = page.len() < PAGE_MAX;
+            let page = self.registry().tokens(of_entry, after.as_deref(), size, deadline).await?;
+            let last = page.len() < size;
             for record in page {
                 after = Some(record.serial.to_string());
                 let shown = self.shown_with(&record, &self.owners_in_memory(&record), now);

@@ -20,6 +20,7 @@ mod pool;
 mod reading;
 mod registry;
 mod rewrap;
+mod roll;
 mod settings;
 mod shared;
 mod stream;
@@ -97,6 +98,7 @@ impl Ldap {
             permission: AtomicBool::new(false),
             writable: AtomicUsize::new(usize::MAX),
             permitted: Notify::new(),
+            rolls: roll::Rolls::default(),
         });
         let mut tasks = Vec::new();
         for link in &shared.links {

@@ -6,7 +6,8 @@ use super::event::Operation;
 use super::filter::Filter;
 use super::find::Finder;
 use super::link::{Kept, Link, NoAnswer, worth_asking};
-use super::message::{self, NO_SUCH_OBJECT, PAGED_RESULTS, SIZE_LIMIT_EXCEEDED, SUCCESS, Scope};
+use super::message::{self, NO_SUCH_OBJECT, SIZE_LIMIT_EXCEEDED, SUCCESS, Scope};
+use super::roll::Place;
 use super::shared::Shared;
 use crate::clock::{Mono, now};
 use crate::directory::Unavailable;
@@ -19,12 +20,9 @@ use crate::identity::{ContractId, EntryId, TokenSerial, UserName};
 use crate::tokens::{Contract, Record, State, Tokens, User};
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// Entries of one page when everything is walked through: what Active Directory gives at most.
-const PAGE: u32 = 1000;
 
 /// One server, for the time of one act.
 pub(super) struct Desk<'a> {
@@ -245,66 +243,6 @@ impl Desk<'_> {
         self.seen_token(self.only(&self.shared.settings.base, &filter).await?).await
     }
 
-    /// Walks through everything below `base` that fits, on a connection of its own, and keeps the first `limit` values of
-    /// `attribute` after `after`, each with the DN of its entry: only so much is in memory at a time.
-    async fn first_after(
-        &self,
-        base: &str,
-        filter: &Filter,
-        attribute: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<BTreeMap<String, String>, NoAnswer> {
-        let mut first = BTreeMap::new();
-        let mut connection = self.link.connect().await?;
-        let mut cookie = Vec::new();
-        loop {
-            let left = self.deadline.since(now().mono);
-            if left.is_zero() {
-                return Err(NoAnswer::TooLate);
-            }
-            let paged = message::Control {
-                oid: PAGED_RESULTS,
-                criticality: message::Criticality::Critical,
-                value: Some(message::page(PAGE, &cookie)),
-            };
-            let search = message::Search {
-                base,
-                scope: Scope::Subtree,
-                filter: filter.octets(),
-                attributes: &[attribute],
-                size_limit: 0,
-                time_limit: 0,
-                controls: &[paged],
-            };
-            let asking = connection.search(&search, |raw| {
-                let entry = Entry::new(raw.dn, None, raw.attributes()?);
-                let Some(Ok(value)) = entry.all(attribute).next().map(std::str::from_utf8) else {
-                    return Ok(());
-                };
-                if after.is_none_or(|after| value > after) {
-                    first.insert(value.to_owned(), entry.dn);
-                    if first.len() > limit {
-                        first.pop_last();
-                    }
-                }
-                Ok(())
-            });
-            let end = super::connection::within(left.min(self.shared.settings.timeout), asking).await?;
-            match end.code {
-                SUCCESS => {}
-                NO_SUCH_OBJECT => return Ok(first),
-                _ => return Err(failed(end)),
-            }
-            let page = end.page.ok_or(Trouble::from(super::ber::Malformed))?;
-            cookie = message::page_cookie(&page).map_err(Trouble::from)?.to_vec();
-            if cookie.is_empty() {
-                connection.close().await;
-                return Ok(first);
-            }
-        }
-    }
-
     async fn users(
         &self,
         contract: Option<&ContractId>,
@@ -317,12 +255,17 @@ impl Desk<'_> {
         if let (Some(contract), Some(name)) = (contract, settings.layout.contract()) {
             filters.push(Filter::equals(name, contract.as_str().as_bytes()));
         }
-        let first = self.first_after(&settings.base, &Filter::all(&filters), attribute, after, limit).await?;
-        let mut users = Vec::with_capacity(first.len());
-        for dn in first.values() {
-            if let Some(entry) = self.entry(dn, &reading.users).await? {
-                users.push(self.registered(&entry).await?);
+        let filter = Filter::all(&filters);
+        let mut place = Place::after(after);
+        let mut users = Vec::new();
+        while let Some(left) = place.left(users.len(), limit) {
+            let names = self.first_after(&settings.base, &filter, attribute, place.name(), left).await?;
+            for dn in names.values() {
+                if let Some(entry) = self.entry(dn, &reading.users).await? {
+                    users.push(self.registered(&entry).await?);
+                }
             }
+            place.go_on(names, left);
         }
         Ok(users)
     }
@@ -347,10 +290,14 @@ impl Desk<'_> {
             }
             Some(state) => Filter::all(&[tokens.clone(), is(state)]),
         };
-        let first = self.first_after(&settings.base, &filter, attribute, after, limit).await?;
-        let mut entries = Vec::with_capacity(first.len());
-        for dn in first.values() {
-            entries.extend(self.entry(dn, tokens).await?);
+        let mut place = Place::after(after);
+        let mut entries = Vec::new();
+        while let Some(left) = place.left(entries.len(), limit) {
+            let names = self.first_after(&settings.base, &filter, attribute, place.name(), left).await?;
+            for dn in names.values() {
+                entries.extend(self.entry(dn, tokens).await?);
+            }
+            place.go_on(names, left);
         }
         Ok(entries)
     }

@@ -3,6 +3,7 @@
 use super::event::Events;
 use super::link::Link;
 use super::reading::Reading;
+use super::roll::Rolls;
 use super::settings::Settings;
 use super::table::Table;
 use crate::state::Bindings;
@@ -25,6 +26,7 @@ pub struct Shared {
     /// The place of the server that has taken the last change.
     pub writable: AtomicUsize,
     pub permitted: Notify,
+    pub rolls: Rolls,
 }
 
 impl Shared {
