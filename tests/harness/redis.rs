@@ -121,9 +121,9 @@ impl Redis {
 
 /// A sentinel that watches one set, alone in its judgement.
 pub struct Sentinel {
-    directory: tempfile::TempDir,
     port: u16,
     _server: Family,
+    _directory: tempfile::TempDir,
 }
 
 impl Sentinel {
@@ -148,7 +148,7 @@ impl Sentinel {
         command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
         let mut server = Family::start(&mut command);
         server.wait_for_port(port, || std::fs::read_to_string(&log).unwrap_or_default());
-        let sentinel = Sentinel { directory, port, _server: server };
+        let sentinel = Sentinel { port, _server: server, _directory: directory };
         wait_for("the sentinel to know the replica", || {
             sentinel.command(&["SENTINEL", "REPLICAS", set]).contains("127.0.0.1").then_some(())
         });
@@ -162,8 +162,7 @@ impl Sentinel {
     /// Waits until it has made this one the master.
     pub fn wait_for_master(&self, redis: &Redis) {
         let named = || self.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Sentinel::SET]);
-        let log = || std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-        super::wait_or("the sentinel to name another master", log, || {
+        wait_for("the sentinel to name another master", || {
             named().contains(&redis.port().to_string()).then_some(())
         });
     }
