@@ -2,7 +2,7 @@
 
 use crate::harness::daemon::{run, write};
 use crate::harness::postgres::{self, Postgres};
-use crate::harness::redis::Redis;
+use crate::harness::redis::{Redis, Sentinel};
 use crate::harness::slapd::{self, Certificates, Slapd, Validity};
 use crate::harness::{
     Daemon, Gateway, PASSWORD, SECRET, Seed, WorldBuilder, at_step_begin, holder, wait_for, wait_for_long,
@@ -357,7 +357,16 @@ fn an_answer_that_one_node_lost_is_given_by_the_other_once() {
 }
 
 #[test]
-fn the_named_node_goes_on_alone_and_the_others_hear_of_it_before_they_answer_again() {
+fn the_named_node_goes_on_alone_without_redis_and_the_others_hear_of_it_before_they_answer_again() {
+    goes_on_alone(Kind::Redis);
+}
+
+#[test]
+fn the_named_node_goes_on_alone_without_postgres_and_the_others_hear_of_it_before_they_answer_again() {
+    goes_on_alone(Kind::Postgres);
+}
+
+fn goes_on_alone(kind: Kind) {
     // Short steps without a window: what may have been used elsewhere is over soon.
     let token = Seed {
         window: Some(0),
@@ -365,7 +374,7 @@ fn the_named_node_goes_on_alone_and_the_others_hear_of_it_before_they_answer_aga
     };
     let state = "cluster-lost = \"alone\"\ncluster-alone = \"a\"\n".to_owned();
     let builder = WorldBuilder { state, ..WorldBuilder::of(vec![holder("alice", vec![token.clone()])]) };
-    let mut bank = Bank::open(Kind::Redis, &builder);
+    let mut bank = Bank::open(kind, &builder);
     at_step_begin(15, 8);
     let before = token.field(0);
     assert!(bank.b.gateway.login("alice", &before).is_accept());
@@ -392,6 +401,47 @@ fn the_named_node_goes_on_alone_and_the_others_hear_of_it_before_they_answer_aga
     assert!(bank.b.gateway.login("alice", &alone).is_reject(), "used while the other node was alone");
     assert_eq!(bank.b.last_reason(), "code-used");
     assert!(!bank.b.gateway.login("alice", &format!("{PASSWORD}000000")).is_accept());
+}
+
+#[test]
+fn the_nodes_follow_a_sentinel_to_the_new_master_and_what_was_used_stays_used() {
+    let builder = usual();
+    let mut master = Redis::start();
+    let replica = Redis::follow(master.port());
+    let sentinel = Sentinel::watch(&master);
+    let slapd = Slapd::start(&builder.directory_options());
+    let [a, b] = ["a", "b"].map(|name| Node::launch(&builder, &slapd, &sentinel.url(), name, &[]));
+    [&a, &b].into_iter().for_each(Node::wait_until_ready);
+    let token = &builder.people[0].tokens[0];
+    let name = builder.people[0].name.as_str();
+
+    at_step_begin(30, 10);
+    let before = token.field(0);
+    assert!(a.gateway.login(name, &before).is_accept());
+    // What the replica has not been told is lost with the master, as the documentation says.
+    assert_eq!(master.command(&["WAIT", "1", "5000"]).trim(), "1");
+    master.kill();
+    sentinel.wait_for_master(&replica);
+    wait_for_long("the other node to judge with the new master", || {
+        let request = b.gateway.request(name, before.as_bytes());
+        b.gateway.send(&request);
+        let reply = b.gateway.receive_within(&request, std::time::Duration::from_secs(2))?;
+        assert!(reply.is_reject());
+        Some(())
+    });
+    assert_eq!(b.last_reason(), "code-used");
+    [&a, &b].into_iter().for_each(Node::wait_until_ready);
+    let after = token.field(30);
+    assert!(b.gateway.login(name, &after).is_accept(), "{}", b.last_reason());
+    assert!(a.gateway.login(name, &after).is_reject());
+
+    // The old one comes back as a replica: nobody asks it as if nothing had happened.
+    master.run();
+    wait_for_long("the old master to follow", || {
+        master.command(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+    });
+    assert!(a.gateway.login(name, &after).is_reject());
+    assert_eq!(a.last_reason(), "code-used");
 }
 
 /// A node that stays silent, and says a trouble with each of these words in it.

@@ -675,12 +675,25 @@ fn each_mistake_about_the_engine_is_refused_with_its_key_and_what_is_right() {
         ),
         (&[("cluster-ca-file", "\"key\"")], &["state.cluster-ca-file =", "no certificate", "authorities"]),
         (
-            &[("cluster", ""), ("cluster-lost", "\"alone\"")],
+            &[("cluster", ""), ("cluster-key-file", ""), ("cluster-lost", "\"alone\"")],
             &["state.cluster-lost =", "no cluster", "take it out"],
         ),
         (
-            &[("cluster", ""), ("cluster-alone", "\"tokyo-1\"")],
+            &[("cluster", ""), ("cluster-key-file", ""), ("cluster-alone", "\"tokyo-1\"")],
             &["state.cluster-alone =", "no cluster", "take it out"],
+        ),
+        (&[("cluster", "")], &["state.cluster-key-file", "no cluster", "take it out"]),
+        (
+            &[("cluster", ""), ("cluster-key-file", ""), ("cluster-password-file", "\"password\"")],
+            &["state.cluster-password-file", "no cluster", "take it out"],
+        ),
+        (
+            &[("cluster", ""), ("cluster-key-file", ""), ("cluster-password", "\"hidden\"")],
+            &["state.cluster-password", "no cluster", "take it out"],
+        ),
+        (
+            &[("cluster", ""), ("cluster-key-file", ""), ("cluster-key-credential", "\"cluster.key\"")],
+            &["state.cluster-key-credential", "no cluster", "take it out"],
         ),
     ] {
         let found = place.problems(&state(changes));

@@ -118,3 +118,58 @@ impl Redis {
         succeeded("redis-cli", &output)
     }
 }
+
+/// A sentinel that watches one set, alone in its judgement.
+pub struct Sentinel {
+    port: u16,
+    _server: Family,
+    _directory: tempfile::TempDir,
+}
+
+impl Sentinel {
+    /// The name of the set.
+    pub const SET: &str = "sekisho";
+
+    /// Watches this master, and waits until it knows its replica.
+    pub fn watch(master: &Redis) -> Sentinel {
+        let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
+        let (set, file, log) =
+            (Sentinel::SET, directory.path().join("sentinel.conf"), directory.path().join("log"));
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nlogfile {}\n\
+             sentinel monitor {set} 127.0.0.1 {} 1\nsentinel down-after-milliseconds {set} 500\n\
+             sentinel failover-timeout {set} 2000\n",
+            directory.path().display(),
+            log.display(),
+            master.port()
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(SERVER);
+        command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
+        let mut server = Family::start(&mut command);
+        server.wait_for_port(port, || std::fs::read_to_string(&log).unwrap_or_default());
+        let sentinel = Sentinel { port, _server: server, _directory: directory };
+        wait_for("the sentinel to know the replica", || {
+            sentinel.command(&["SENTINEL", "REPLICAS", set]).contains("127.0.0.1").then_some(())
+        });
+        sentinel
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/{}", self.port, Sentinel::SET)
+    }
+
+    /// Waits until it has made this one the master.
+    pub fn wait_for_master(&self, redis: &Redis) {
+        let named = || self.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Sentinel::SET]);
+        wait_for("the sentinel to name another master", || {
+            named().contains(&redis.port().to_string()).then_some(())
+        });
+    }
+
+    fn command(&self, words: &[&str]) -> String {
+        let output =
+            Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();
+        succeeded("redis-cli", &output)
+    }
+}

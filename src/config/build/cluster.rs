@@ -16,13 +16,19 @@ use std::time::Duration;
 pub fn cluster(written: &file::State, report: &mut Report<'_>) -> Option<Settings> {
     let at = Key::of(&["state"]);
     let Some(url) = &written.cluster else {
-        let alone = [
+        // Whoever has written one of them believes that nodes share what they know.
+        let given = [
             ("cluster-lost", written.cluster_lost == Some(file::ClusterLost::Alone)),
             ("cluster-alone", written.cluster_alone.is_some()),
+            ("cluster-password", written.cluster_password.is_some()),
+            ("cluster-password-file", written.cluster_password_file.is_some()),
+            ("cluster-password-credential", written.cluster_password_credential.is_some()),
+            ("cluster-key-file", written.cluster_key_file.is_some()),
+            ("cluster-key-credential", written.cluster_key_credential.is_some()),
         ];
-        for (key, _) in alone.into_iter().filter(|&(_, given)| given) {
+        for (key, _) in given.into_iter().filter(|&(_, given)| given) {
             let right = "write cluster = \"redis://…\" or \"postgres://…\", or take it out";
-            report.refuse(&at.name(key), "there is no cluster whose engine could be lost", right);
+            report.refuse(&at.name(key), "there is no cluster that it could belong to", right);
         }
         return None;
     };
