@@ -83,6 +83,8 @@ pub enum Refuse {
     SerialTaken(String),
     /// Binding a token takes a second person, and an import cannot wait for one: it has a key in it.
     ImportUnseen,
+    /// The users of this directory come and go by its own tools.
+    UsersElsewhere,
     /// There is nothing to release.
     NothingHeld(String),
 
@@ -173,6 +175,7 @@ impl Refuse {
             Refuse::NothingKnown(_) => "nothing-known",
             Refuse::SerialTaken(_) => "serial-taken",
             Refuse::ImportUnseen => "import-unseen",
+            Refuse::UsersElsewhere => "users-elsewhere",
             Refuse::NothingHeld(_) => Refusal::NotLocked.word(),
             Refuse::NoOperator(_) => "no-operator",
             Refuse::RoleNotYours { .. } => "role-not-yours",
@@ -226,6 +229,7 @@ impl Refuse {
             "nothing-known",
             "serial-taken",
             "import-unseen",
+            "users-elsewhere",
             "no-operator",
             "role-not-yours",
             "actor-unknown",
@@ -306,6 +310,7 @@ impl Refuse {
             | Refuse::NoContract(_)
             | Refuse::ContractNotEnabled(_)
             | Refuse::NothingHeld(_)
+            | Refuse::UsersElsewhere
             | Refuse::NotInARow => Kind::State,
         }
     }
@@ -390,6 +395,9 @@ impl fmt::Display for Refuse {
                 write!(f, "the audit log has no line about request {}, nor have the older files beside it that are not compressed", shown(id))
             }
             Refuse::SerialTaken(serial) => write!(f, "a token {} exists already", shown(serial)),
+            Refuse::UsersElsewhere => f.write_str(
+                "the users of an LDAP directory are added and removed by its own tools",
+            ),
             Refuse::ImportUnseen => f.write_str(
                 "register needs a second person, and an import cannot wait for one; import without users, then register",
             ),

@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// What acts on tokens, users and contracts ask of any directory. Answers come before `deadline` or not at all.
 pub trait Registry: Send + Sync + 'static {
+    /// Whether users are added and removed by us, and not by the directory's own tools.
+    fn has_own_users(&self) -> bool;
+
     /// The contract with this id, if it is enabled.
     fn contract<'a>(&'a self, id: &'a ContractId, deadline: Mono) -> Read<'a, Option<Seen<Contract>>>;
 

@@ -31,7 +31,8 @@ impl Operations {
             id: self.drive.pipeline().next_request(),
             request: None,
         };
-        let user = match self.authorize(actor, Act::UserAdd, None, &Exceptions::default()) {
+        let may = self.authorize(actor, Act::UserAdd, None, &Exceptions::default());
+        let user = match may.and_then(|()| self.has_own_users()) {
             Ok(()) => self.new_user(added, now).await,
             Err(why) => Err(why),
         };
@@ -56,6 +57,10 @@ impl Operations {
             Ok(()) => told,
             Err(not) => Refuse::from(not).told(ProofOf::Act),
         }
+    }
+
+    fn has_own_users(&self) -> Result<(), Refuse> {
+        if self.registry().has_own_users() { Ok(()) } else { Err(Refuse::UsersElsewhere) }
     }
 
     async fn new_user(&self, added: &Added, now: Moment) -> Result<NewUser, Refuse> {
@@ -89,6 +94,7 @@ impl Operations {
     pub(super) async fn remove_user(&self, name: &str, round: Round<'_>) -> Result<Prepared, Failed> {
         let scene = self.scene(name, round.now).await?;
         self.authorize(round.actor, Act::UserRemove, Some(scene.user()), &Exceptions::default())?;
+        self.has_own_users()?;
         let user = Arc::clone(scene.user());
         Ok(Prepared::of(Deed::RemoveUser { user: user.name.to_string() }, Marks::new(), Some(user)))
     }

@@ -446,6 +446,10 @@ impl Acts {
 }
 
 impl Registry for Acts {
+    fn has_own_users(&self) -> bool {
+        true
+    }
+
     fn contract<'a>(&'a self, id: &'a ContractId, deadline: Mono) -> Read<'a, Option<Seen<Contract>>> {
         let id = id.clone();
         self.read(deadline, move |embedded| embedded.seen_contract(&id))

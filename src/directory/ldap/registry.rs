@@ -368,6 +368,10 @@ pub(super) fn failed(end: SearchEnd) -> NoAnswer {
 }
 
 impl Registry for Ldap {
+    fn has_own_users(&self) -> bool {
+        false
+    }
+
     fn contract<'a>(&'a self, id: &'a ContractId, deadline: Mono) -> Read<'a, Option<Seen<Contract>>> {
         Box::pin(async move {
             let entry = on_first!(&self.shared, deadline, |desk| desk.contract_entry(id));
