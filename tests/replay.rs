@@ -245,7 +245,8 @@ fn otp_24_a_clock_set_back_makes_no_code_new() {
     for field in [&used, &world.token("alice", 0).field(-120), &world.token("bob", 0).field(-120)] {
         world.gateway.expect_silence(&world.gateway.request("alice", field.as_bytes()));
     }
-    assert_eq!(world.daemon.reason("clock-guarded"), 3.0);
+    // The silence may be over before a busy daemon has come to the last of them.
+    wait_for("three that were not judged", || (world.daemon.reason("clock-guarded") == 3.0).then_some(()));
     assert_eq!(world.daemon.metric("sekisho_clock_jumps_total"), 1.0);
     assert_eq!(world.daemon.metric("sekisho_clock_guarded"), 1.0);
     assert_eq!(world.daemon.events("clock-jumped").len(), 1, "{}", world.daemon.log());
