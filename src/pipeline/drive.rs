@@ -364,9 +364,14 @@ impl Exit {
                 Leaving::Told(told) => drop(told.send(())),
             }
         }
+        // One alone has nobody to wait for: an answer of the directory comes without a batch.
+        let alone = leaving.len() == 1;
         for leaving in leaving.iter_mut() {
             if let Leaving::Reply(outgoing) = leaving {
-                send(&self.metrics, outgoing, now, |to, octets| self.outbound.add(departures, to, octets));
+                send(&self.metrics, outgoing, now, |to, octets| match alone {
+                    true => self.outbound.send(to, octets),
+                    false => self.outbound.add(departures, to, octets),
+                });
             }
         }
         self.outbound.send_off(departures);
