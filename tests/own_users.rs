@@ -1,6 +1,7 @@
 //! Users of the embedded directory: added, given a token, and removed, by the commands of the counter.
 
 use crate::harness::daemon::{run, write};
+use crate::harness::https::{self, Https};
 use crate::harness::world::hex;
 use crate::harness::{Daemon, Gateway, PASSWORD, SECRET, World, totp};
 use serde_json::Value;
@@ -66,6 +67,9 @@ fn users_of_the_embedded_directory_come_and_go() {
     refused(&["user", "add", "taro", "--role", "king"], &password, "value");
     refused(&["user", "add", "taro", "--mail", "nobody"], &password, "value");
     refused(&["user", "add", "ta\u{7}ro"], &password, "value");
+    refused(&["user", "add", &"t".repeat(254)], &password, "value");
+    refused(&["user", "add", "taro", "--contract", ""], &password, "value");
+    refused(&["user", "add", "taro", "--contract", &"c".repeat(300)], &password, "value");
     refused(&["user", "add", "taro"], "\n", "value");
     refused(&["user", "add", "taro"], &format!("{}\n", "x".repeat(200)), "value");
     assert!(users().is_empty());
@@ -99,6 +103,54 @@ fn users_of_the_embedded_directory_come_and_go() {
         assert!(audit.contains(act), "{act}: {audit}");
     }
     assert!(!audit.contains(PASSWORD));
+}
+
+#[test]
+fn the_api_does_the_same_and_refuses_the_same() {
+    const TOKEN: &str = "a-token-of-the-counter-with-much-to-guess";
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = https::certificate();
+    let api = "listen = \"127.0.0.1:0\"\ntls-certificate = \"http.pem\"\ntls-key = \"http.key\"\n\
+               [[http.caller]]\nname = \"counter-system\"\ntoken-file = \"counter.token\"\n\
+               [[admin.operator]]\nname = \"counter-system\"\nas = [\"counter\"]\n";
+    let config = CONFIG.replace("[http]\nlisten = \"127.0.0.1:0\"\n", &format!("[http]\n{api}"));
+    let path = write(directory.path(), "sekisho.toml", &config);
+    for (file, text) in
+        [("gateway.secret", SECRET), ("http.pem", &certificate), ("http.key", &key), ("counter.token", TOKEN)]
+    {
+        write(directory.path(), file, text);
+    }
+    std::fs::create_dir(directory.path().join("users")).unwrap();
+    let daemon = Daemon::start_with(&path, &[]);
+    let address = daemon.http;
+    let counter =
+        Https { address, authority: Some(certificate), token: TOKEN.into(), acts_as: String::new() };
+    let users = || counter.get("/v1/users").json()["users"].as_array().unwrap().len();
+
+    for body in [
+        format!(r#"{{"user":"","password":"{PASSWORD}"}}"#),
+        format!(r#"{{"user":"{}","password":"{PASSWORD}"}}"#, "t".repeat(254)),
+        format!(r#"{{"user":"taro","password":"{PASSWORD}","role":"king"}}"#),
+        format!(r#"{{"user":"taro","password":"{PASSWORD}","mail":"nobody"}}"#),
+        format!(r#"{{"user":"taro","password":"{PASSWORD}","contract":""}}"#),
+        r#"{"user":"taro","password":""}"#.to_owned(),
+        r#"{"user":"taro"}"#.to_owned(),
+    ] {
+        let refused = counter.post("/v1/users", &body);
+        assert!([400, 422].contains(&refused.status), "{body}: {refused:?}");
+        assert_eq!(users(), 0);
+    }
+    let taro = format!(r#"{{"user":"taro","password":"{PASSWORD}","role":"admin"}}"#);
+    assert!((200..300).contains(&counter.post("/v1/users?dry-run=true", &taro).status));
+    assert_eq!(users(), 0);
+    let added = counter.post("/v1/users", &taro);
+    assert!((200..300).contains(&added.status), "{added:?}");
+    assert_eq!(counter.post("/v1/users", &taro).reason(), "exists-already");
+    assert_eq!(users(), 1);
+    let removed = counter.post("/v1/users/taro/remove", "");
+    assert!((200..300).contains(&removed.status), "{removed:?}");
+    assert_eq!(counter.post("/v1/users/taro/remove", "").reason(), "user-unknown");
+    assert_eq!(users(), 0);
 }
 
 #[test]
