@@ -106,13 +106,13 @@ fn answer(count: usize) {
     let settings = audit::Settings { file: folder.path().join("audit.jsonl"), on_failure: OnFailure::Stop };
     let audit = Arc::new(Audit::open(&settings).unwrap().0);
     let exit = Exit { hold, outbound, metrics };
-    let mut release = Release::new(Arc::clone(&audit), exit.clone());
+    let release = Release::new(Arc::clone(&audit), exit.clone());
     let settings = store::Settings {
         durability: Durability::Memory,
         ..store::Settings::new(folder.path().join("state"))
     };
     let (opened, _) = store::open(settings, 0, |_| {}).unwrap();
-    let store = Store::start(opened, |_| {}, move |batch| release.batch(batch)).unwrap();
+    let store = Store::start(opened, |_| {}, release).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let handle = runtime.handle().clone();
     // No request here asks it anything.

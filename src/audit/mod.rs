@@ -21,6 +21,7 @@ pub use verify::{Broken, Start, Whole, Why, verify};
 
 use crate::clock;
 use chain::{Place, Tail};
+use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -115,9 +116,23 @@ struct Writer {
     durable: u64,
     /// The written part may be gone after a failed sync: it must be cut off before it is written again.
     rewind: bool,
+    /// Lines for evidence that is not certain yet.
+    prepared: Prepared,
     /// The last sequence that was left to the journal: nothing newer is taken before everything up to it has come.
     left: Option<u64>,
     trouble: Option<Trouble>,
+}
+
+/// Lines that [`Audit::append`] takes when they still fit.
+#[derive(Default)]
+struct Prepared {
+    lines: Vec<u8>,
+    /// How many, and the sequence of the first.
+    count: u64,
+    first: u64,
+    /// The end of the chain before them, and with them.
+    before: Tail,
+    after: Tail,
 }
 
 impl Audit {
@@ -146,6 +161,7 @@ impl Audit {
             written: 0,
             durable: last,
             rewind: false,
+            prepared: Prepared::default(),
             left: None,
             trouble: None,
         };
@@ -156,6 +172,14 @@ impl Audit {
             writer: Mutex::new(writer),
         };
         Ok((audit, last))
+    }
+
+    /// Makes the lines of evidence that is not certain yet, so that the [`Audit::append`] that follows finds them made:
+    /// their hashes are most of its work.
+    pub fn prepare<'e>(&self, evidence: impl IntoIterator<Item = (u64, &'e [u8])>) {
+        let mut writer = self.writer();
+        let tail = writer.tail;
+        writer.prepared.make(tail, evidence);
     }
 
     /// Appends evidence with its sequences: [`facts`], or a JSON object without its closing brace, as [`Line`] builds it. A
@@ -267,6 +291,26 @@ impl Figures {
     }
 }
 
+impl Prepared {
+    fn make<'e>(&mut self, tail: Tail, evidence: impl IntoIterator<Item = (u64, &'e [u8])>) {
+        self.lines.clear();
+        (self.count, self.before, self.after) = (0, tail, tail);
+        for (sequence, evidence) in evidence.into_iter().filter(|(sequence, _)| *sequence > tail.sequence) {
+            if self.count == 0 {
+                self.first = sequence;
+            }
+            self.after = self.after.append(&mut self.lines, sequence, evidence);
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    /// Whether these are the lines of what begins with this sequence, at this end of the chain. No sequence is given
+    /// to two entries, not even when the first could not be made durable.
+    fn fits(&self, tail: Tail, first: u64) -> bool {
+        !self.lines.is_empty() && self.first == first && self.before == tail
+    }
+}
+
 impl Writer {
     fn trouble(&self) -> Option<Trouble> {
         let left =
@@ -277,6 +321,14 @@ impl Writer {
     /// Takes what is new, and says how much there was in all.
     fn put<'e>(&mut self, evidence: impl IntoIterator<Item = (u64, &'e [u8])>, figures: &Figures) -> usize {
         let (mut count, mut new) = (0, 0);
+        let mut evidence = evidence.into_iter().peekable();
+        if let Some((first, _)) = evidence.peek()
+            && self.prepared.fits(self.tail, *first)
+        {
+            self.pending.append(&mut self.prepared.lines);
+            self.tail = self.prepared.after;
+            new = self.prepared.count;
+        }
         for (sequence, evidence) in evidence {
             if sequence > self.tail.sequence {
                 self.push(sequence, evidence);
@@ -308,7 +360,8 @@ impl Writer {
         if self.rewind {
             self.cut_unsynced()?;
         }
-        if self.file.metadata()?.nlink() == 0 {
+        // Who asks for the times as well makes the next write change them.
+        if statx(&self.file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)?.stx_nlink == 0 {
             // Removed under our hands: nothing written there is ever read. The gap in the chain will show it.
             self.go_on_in_new_file()?;
         }

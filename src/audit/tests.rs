@@ -140,6 +140,31 @@ fn sec_13_a_removed_file_is_made_again_and_the_chain_shows_the_loss() {
 }
 
 #[test]
+fn prepared_lines_are_those_that_would_have_been_made() {
+    let (plain, bench) = (Bench::new(), Bench::new());
+    let ((plainly, _), (audit, _)) = (plain.open(), bench.open());
+    let all = evidence(1..=9);
+    for run in [&all[..3], &all[3..5], &all[6..7], &all[7..]] {
+        plainly.append(each(run)).unwrap();
+    }
+    // As it should be; prepared for nothing, because it never became certain; the chain went on otherwise meanwhile;
+    // nobody prepared.
+    audit.prepare(each(&all[..3]));
+    assert!(bench.read().is_empty(), "nothing is written before it is certain");
+    audit.append(each(&all[..3])).unwrap();
+    audit.prepare(each(&all[5..6]));
+    audit.append(each(&all[3..5])).unwrap();
+    audit.prepare(each(&all[6..8]));
+    audit.catch_up(each(&all[6..7])).unwrap();
+    audit.append(each(&all[6..8])).unwrap();
+    audit.prepare([]);
+    audit.append(each(&all[7..])).unwrap();
+    assert_eq!(audit.sync(), Ok(9));
+    assert_eq!(bench.read(), plain.read());
+    assert_eq!(audit.figures().lines.load(Ordering::Relaxed), 8);
+}
+
+#[test]
 fn sec_13_a_full_disk_is_told_and_nothing_is_lost_when_it_clears() {
     let bench = Bench::new();
     std::os::unix::fs::symlink("/dev/full", &bench.settings.file).unwrap();

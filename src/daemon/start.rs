@@ -172,7 +172,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let hold = Arc::new(drive::hold(outbound.clone(), Arc::clone(&metrics), HOLD_MAX)?);
     let state_folder = settings.state.directory.clone();
     let exit = Exit { hold: Arc::clone(&hold), outbound, metrics: Arc::clone(&metrics) };
-    let mut release = Release::new(Arc::clone(&audit), exit.clone());
+    let release = Release::new(Arc::clone(&audit), exit.clone());
     let (opened, recovered) = store::open(settings.state, audited, |mark| durable.replay(&mark))?;
     tell_recovery(&recovered);
     let evidence = recovered.evidence.iter().map(|(sequence, evidence)| (*sequence, &**evidence));
@@ -182,11 +182,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     }
     let time_guard = Arc::new(TimeGuard::new(now, recovered.highest));
     let (walked, guard) = (Arc::clone(&durable), Arc::clone(&time_guard));
-    let store = Store::start(
-        opened,
-        move |sink| walked.each_mark(guard.believed(clock::now().mono), sink),
-        move |batch| release.batch(batch),
-    )?;
+    let store =
+        Store::start(opened, move |sink| walked.each_mark(guard.believed(clock::now().mono), sink), release)?;
 
     // Then the directory, whose first whole reading is waited for.
     let events = gauges::directory_events(&metrics);

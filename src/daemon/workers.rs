@@ -46,7 +46,7 @@ impl Workers {
             threads.push(std::thread::Builder::new().name(name).spawn(move || {
                 listen::run(&socket, &stop, &pulse, |received| match received {
                     Received::Datagram(arrival) => desk.arrive(&arrival),
-                    Received::EndOfBatch => desk.hand_over(),
+                    Received::NoMore => desk.hand_over(),
                 });
             })?);
         }

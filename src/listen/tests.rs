@@ -105,6 +105,37 @@ fn both_wildcards() -> Echo {
 }
 
 #[test]
+fn whoever_handles_datagrams_is_told_that_there_are_no_more() {
+    let mut sockets = Sockets::new();
+    sockets.bind("127.0.0.1:0".parse().unwrap(), NonZeroU16::MIN).unwrap();
+    let (socket, stop) = (sockets.all()[0].clone(), Stop::new().unwrap());
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(socket.address()).unwrap();
+    (0..3).for_each(|at| assert_eq!(client.send(&[at]).unwrap(), 1));
+    let mut seen = Vec::new();
+    run(&socket, &stop.clone(), &Pulse::new(clock::now().mono), |received| match received {
+        Received::Datagram(arrival) => seen.push(Some(arrival.octets[0])),
+        Received::NoMore => {
+            seen.push(None);
+            match seen.len() {
+                4 => assert_eq!(client.send(&[3]).unwrap(), 1),
+                _ => stop.raise(),
+            }
+        }
+    });
+    assert_eq!(seen, [Some(0), Some(1), Some(2), None, Some(3), None]);
+
+    // Also when it ends first.
+    let (stop, mut seen) = (Stop::new().unwrap(), Vec::new());
+    assert_eq!(client.send(&[4]).unwrap(), 1);
+    run(&socket, &stop.clone(), &Pulse::new(clock::now().mono), |received| {
+        stop.raise();
+        seen.push(matches!(received, Received::NoMore));
+    });
+    assert_eq!(seen, [false, true]);
+}
+
+#[test]
 fn replies_leave_from_the_address_that_was_asked() {
     let echo = both_wildcards();
     for (from, to) in

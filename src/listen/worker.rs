@@ -27,12 +27,12 @@ const FIRST_REST: Duration = Duration::from_millis(5);
 pub enum Received<'a> {
     /// A datagram has arrived.
     Datagram(Arrival<'a>),
-    /// That was the last one of those that were received together.
-    EndOfBatch,
+    /// No more have come for now. Under a flood that may never be said.
+    NoMore,
 }
 
-/// Receives from `socket` until `stop` is raised. Each datagram goes to `handle` on this thread, and the end of each
-/// batch of them.
+/// Receives from `socket` until `stop` is raised. Each datagram goes to `handle` on this thread, and so does the word
+/// that there are no more.
 ///
 /// No error ends the loop and no panic of `handle` does: both are counted in the socket's
 /// [`Traffic`](super::Traffic). At most one batch (32 buffers) is handled between two looks at `stop`. What the kernel
@@ -42,6 +42,7 @@ pub fn run(socket: &Socket, stop: &Stop, pulse: &Pulse, mut handle: impl FnMut(R
     let mut rooms = vec![0u8; ROOM * BATCH_SIZE];
     let mut metas = [RecvMeta::default(); BATCH_SIZE];
     let mut rest = FIRST_REST;
+    let mut handled = false;
     while !stop.is_raised() {
         let received = {
             let mut slices: [IoSliceMut<'_>; BATCH_SIZE] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
@@ -52,6 +53,9 @@ pub fn run(socket: &Socket, stop: &Stop, pulse: &Pulse, mut handle: impl FnMut(R
         };
         let at = clock::now();
         pulse.beat(at.mono);
+        if received.is_err() && std::mem::take(&mut handled) {
+            guarded(wire, &mut handle, Received::NoMore);
+        }
         match received {
             Ok(count) => {
                 rest = FIRST_REST;
@@ -67,10 +71,7 @@ pub fn run(socket: &Socket, stop: &Stop, pulse: &Pulse, mut handle: impl FnMut(R
                         guarded(wire, &mut handle, Received::Datagram(arrival));
                     }
                 }
-                guarded(wire, &mut handle, Received::EndOfBatch);
-                if count < BATCH_SIZE {
-                    stop.or_readable(socket, IDLE);
-                }
+                handled = true;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => stop.or_readable(socket, IDLE),
             Err(_) => {
@@ -79,6 +80,9 @@ pub fn run(socket: &Socket, stop: &Stop, pulse: &Pulse, mut handle: impl FnMut(R
                 rest = IDLE.min(rest * 2);
             }
         }
+    }
+    if handled {
+        guarded(wire, &mut handle, Received::NoMore);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::listen::{Arrival, Departures, Hold, Outbound, Refused, ReturnAddress}
 use crate::metrics::{ClientMetrics, Loss, Metrics};
 use crate::outcome::Reason;
 use crate::state::Marks;
-use crate::store::{Batch, Durability, Entries, Staged, Store};
+use crate::store::{Batch, Behind, Durability, Entries, RunEvidence, Staged, Store};
 use crate::tokens::User;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,10 +67,16 @@ pub enum NotDurable {
     Changed,
 }
 
-/// What one worker has decided and not handed over yet: it lasts for one batch of datagrams.
+/// Datagrams after which what was decided goes to the journal even though more of them wait: nobody who floods us keeps
+/// the others' replies back.
+const GROUP: u32 = 64;
+
+/// What one worker has decided and not handed over yet.
 pub struct Desk {
     drive: Arc<Drive>,
     decided: Decided,
+    /// Datagrams since the last time.
+    arrived: u32,
 }
 
 /// Decisions on their way to the journal.
@@ -102,7 +108,15 @@ pub struct Exit {
 impl Desk {
     /// A datagram has arrived; called by the worker that received it, which goes on at once.
     pub fn arrive(&mut self, arrival: &Arrival<'_>) {
-        let Desk { drive, decided } = self;
+        self.judge(arrival);
+        self.arrived += 1;
+        if self.arrived >= GROUP {
+            self.hand_over();
+        }
+    }
+
+    fn judge(&mut self, arrival: &Arrival<'_>) {
+        let Desk { drive, decided, .. } = self;
         if drive.draining.load(Ordering::Relaxed) {
             return drive.dropped(drive.pipeline.metrics().unknown_client(), Reason::Draining);
         }
@@ -114,8 +128,9 @@ impl Desk {
         drive.carry_out(step, decided);
     }
 
-    /// The batch is over: what was decided goes to the journal, and so do the replies that wait for it.
+    /// What was decided goes to the journal, and so do the replies that wait for it.
     pub fn hand_over(&mut self) {
+        self.arrived = 0;
         self.drive.hand_over(&mut self.decided);
     }
 }
@@ -136,7 +151,7 @@ impl Drive {
 
     /// A place for one worker.
     pub fn desk(self: &Arc<Drive>) -> Desk {
-        Desk { drive: Arc::clone(self), decided: Decided::default() }
+        Desk { drive: Arc::clone(self), decided: Decided::default(), arrived: 0 }
     }
 
     /// Nothing new is taken from here on; what is being judged goes on.
@@ -322,9 +337,15 @@ impl Release {
     pub fn new(audit: Arc<Audit>, exit: Exit) -> Release {
         Release { audit, exit, departures: Departures::default() }
     }
+}
+
+impl Behind<Leaving> for Release {
+    fn meanwhile(&mut self, evidence: RunEvidence<'_>) {
+        self.audit.prepare(evidence);
+    }
 
     /// One run of the journal is durable, or failed: writes its evidence, then lets go what waited for it.
-    pub fn batch(&mut self, batch: Batch<'_, Leaving>) {
+    fn batch(&mut self, batch: Batch<'_, Leaving>) {
         let Batch { outcome, synced, evidence, mut releases } = batch;
         if let Some(took) = synced {
             self.exit.metrics.journal_sync.observe(took.as_secs_f64());

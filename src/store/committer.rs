@@ -13,7 +13,7 @@ use super::opening::Opened;
 use super::record::RunBuilder;
 use super::segment::{self, Header, Segment};
 use super::{
-    Batch, Durability, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn,
+    Batch, Behind, Durability, Figures, Health, RELAXED_SYNC, Settings, Shared, Staged, Walk, snapshot, spawn,
 };
 use crate::clock::{self, Mono};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -40,15 +40,12 @@ pub(super) enum Message<R> {
     Close,
 }
 
-/// Who is told of each batch.
-pub(super) type OnBatch<R> = Box<dyn FnMut(Batch<'_, R>) + Send>;
-
 pub(super) struct Committer<R> {
     disk: Arc<dyn Disk>,
     settings: Settings,
     shared: Arc<Shared>,
     walk: Arc<Walk>,
-    on_batch: OnBatch<R>,
+    behind: Box<dyn Behind<R> + Send>,
 
     /// Absent while the disk has failed.
     segment: Option<Segment>,
@@ -90,7 +87,7 @@ impl<R: Send + 'static> Committer<R> {
         opened: Opened,
         shared: Arc<Shared>,
         walk: Arc<Walk>,
-        on_batch: OnBatch<R>,
+        behind: Box<dyn Behind<R> + Send>,
     ) -> Committer<R> {
         let written = opened.next.saturating_sub(1);
         let mut run = RunBuilder::default();
@@ -100,7 +97,7 @@ impl<R: Send + 'static> Committer<R> {
             settings: opened.settings,
             shared,
             walk,
-            on_batch,
+            behind,
             number: opened.segment.number(),
             segment: Some(opened.segment),
             next: opened.next,
@@ -123,7 +120,7 @@ impl<R: Send + 'static> Committer<R> {
 
     /// Works until it is told to close or nobody can stage any more; says whether the disk took everything.
     pub(super) fn serve(mut self, queue: &Receiver<Message<R>>) -> Health {
-        // Whatever ends this thread, a panic of `on_batch` included: nothing is accepted after it.
+        // Whatever ends this thread, a panic of what lies behind included: nothing is accepted after it.
         let _end = Ended(Arc::clone(&self.shared));
         loop {
             match queue.recv_timeout(self.patience()) {
@@ -206,7 +203,11 @@ impl<R: Send + 'static> Committer<R> {
                 self.fail(trouble);
             }
         } else {
-            let outcome = self.outcome().and_then(|()| self.write()).and_then(|()| self.make_durable());
+            let written = self.outcome().and_then(|()| self.write());
+            if written.is_ok() && self.settings.durability == Durability::Sync {
+                self.behind.meanwhile(self.run.evidence(first));
+            }
+            let outcome = written.and_then(|()| self.make_durable());
             if let (Err(trouble), true) = (&outcome, self.segment.is_some()) {
                 self.fail(trouble.clone());
             }
@@ -243,7 +244,7 @@ impl<R: Send + 'static> Committer<R> {
         if count > 0 {
             let synced = self.synced.take();
             let evidence = self.run.evidence(first);
-            (self.on_batch)(Batch { outcome, synced, evidence, releases });
+            self.behind.batch(Batch { outcome, synced, evidence, releases });
         }
     }
 
@@ -266,7 +267,11 @@ impl<R: Send + 'static> Committer<R> {
         }
         let durable = self.durable;
         let Some(segment) = &mut self.segment else { return Ok(()) };
+        let begin = segment.end();
         segment.write(&mut self.run, first, durable)?;
+        if self.settings.durability == Durability::Sync {
+            segment.begin_sync(begin);
+        }
         self.written = self.next.saturating_sub(1);
         self.grown = self.grown.saturating_add(length);
         Figures::add(&self.shared.figures.octets, length);

@@ -33,6 +33,8 @@ pub trait Disk: Send + Sync + 'static {
 pub trait File: Send {
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Asks for the writing of `len` octets at `offset` to begin, without waiting: what goes wrong shows at the sync.
+    fn begin_sync(&self, _offset: u64, _len: u64) {}
     /// Makes everything written so far durable (fdatasync).
     fn sync(&self) -> io::Result<()>;
     /// Cuts the file, or extends it with zeros.

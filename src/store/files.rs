@@ -2,10 +2,11 @@
 
 use super::disk::{Disk, File};
 use super::spare::{self, Spare};
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, AtFlags, CWD, FallocateFlags, FlockOperation, Statx, StatxFlags, statx};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::num::NonZeroU64;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +24,7 @@ pub struct Files {
 struct Open {
     file: std::fs::File,
     path: PathBuf,
+    identity: Identity,
     /// Who wants to know of syncs: of a file that may be a segment.
     spare: Option<Arc<Spare>>,
 }
@@ -65,7 +67,7 @@ impl Disk for Files {
         let path = self.path(LOCK_FILE);
         let mut held = self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(file) = held.as_ref()
-            && is_at(file, &path)?
+            && Identity::of(file)?.is_at(&path)?
         {
             return Ok(());
         }
@@ -104,7 +106,7 @@ impl Disk for Files {
         if size > 0
             && let Some(file) = self.spare.take(&path, size)
         {
-            return Ok(Box::new(Open { file, path, spare: None }));
+            return Open::boxed(file, path, None);
         }
         let file = options().truncate(true).open(&path)?;
         if size > 0 {
@@ -115,13 +117,13 @@ impl Disk for Files {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Box::new(Open { file, path, spare: None }))
+        Open::boxed(file, path, None)
     }
 
     fn modify(&self, name: &str) -> io::Result<Box<dyn File>> {
         let path = self.path(name);
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(Box::new(Open { file, path, spare: Some(Arc::clone(&self.spare)) }))
+        Open::boxed(file, path, Some(Arc::clone(&self.spare)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -143,9 +145,22 @@ impl Drop for Files {
     }
 }
 
+impl Open {
+    fn boxed(file: std::fs::File, path: PathBuf, spare: Option<Arc<Spare>>) -> io::Result<Box<dyn File>> {
+        let identity = Identity::of(&file)?;
+        Ok(Box::new(Open { file, path, identity, spare }))
+    }
+}
+
 impl File for Open {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
+    }
+
+    fn begin_sync(&self, offset: u64, len: u64) {
+        // Linux begins to write what it is told will not be needed. Only a hint: the sync waits for all of it.
+        let len = NonZeroU64::new(len);
+        let _ = rustix::fs::fadvise(&self.file, offset, len, Advice::DontNeed);
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -161,7 +176,7 @@ impl File for Open {
     }
 
     fn is_present(&self) -> io::Result<bool> {
-        is_at(&self.file, &self.path)
+        self.identity.is_at(&self.path)
     }
 }
 
@@ -171,11 +186,25 @@ fn options() -> OpenOptions {
     options
 }
 
-fn is_at(file: &std::fs::File, path: &Path) -> io::Result<bool> {
-    let ours = file.metadata()?;
-    match std::fs::metadata(path) {
-        Ok(found) => Ok((ours.dev(), ours.ino()) == (found.dev(), found.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+/// Device and inode, and no times: who looks at those makes the next write change them, and each sync then writes the
+/// inode too (70 of 220 µs on ext4 without a journal, Linux 6.18).
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity(u32, u32, u64);
+
+impl Identity {
+    fn of(file: &std::fs::File) -> io::Result<Identity> {
+        Ok(Identity::found(statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::INO)?))
+    }
+
+    fn found(found: Statx) -> Identity {
+        Identity(found.stx_dev_major, found.stx_dev_minor, found.stx_ino)
+    }
+
+    fn is_at(self, path: &Path) -> io::Result<bool> {
+        match statx(CWD, path, AtFlags::empty(), StatxFlags::INO) {
+            Ok(found) => Ok(self == Identity::found(found)),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What survives a crash: an append-only journal of marks and evidence, kept short by snapshots.
 //!
 //! ```text
-//! workers ── stage ──▶ queue ──▶ committer: one run, one sync ──▶ on_batch: evidence to the audit file, replies leave
+//! workers ── stage ──▶ queue ──▶ committer: one run, one sync ──▶ behind: evidence to the audit file, replies leave
 //!                                    │                   └─ failed ─▶ nothing of the run leaves; probe until proven good
 //!                                    └─ enough written ─▶ snapshot thread: walks the tables, then old segments go
 //! ```
@@ -128,7 +128,7 @@ impl<R> Staged<R> {
     }
 }
 
-/// What was decided together: handed to `on_batch` in the order it was staged.
+/// What was decided together: handed on in the order it was staged.
 pub struct Batch<'b, R> {
     /// Whether the marks are as durable as was asked for. If not, no answer leaves.
     pub outcome: Result<(), Trouble>,
@@ -138,6 +138,21 @@ pub struct Batch<'b, R> {
     pub evidence: RunEvidence<'b>,
     /// What waited.
     pub releases: Vec<R>,
+}
+
+/// What lies behind the journal.
+pub trait Behind<R> {
+    /// A run is being written to disk (`sync` only): time to prepare for what follows, but nothing of it is certain yet.
+    fn meanwhile(&mut self, _evidence: RunEvidence<'_>) {}
+
+    /// A run is as durable as was asked for, or failed. Must not wait for the store.
+    fn batch(&mut self, batch: Batch<'_, R>);
+}
+
+impl<R, F: FnMut(Batch<'_, R>)> Behind<R> for F {
+    fn batch(&mut self, batch: Batch<'_, R>) {
+        self(batch);
+    }
 }
 
 /// Whether the disk works.
@@ -206,21 +221,21 @@ impl Shared {
 
 impl<R: Send + 'static> Store<R> {
     /// Starts the committer on an opened journal. `walk` hands out everything in the tables whenever a snapshot is
-    /// taken; `on_batch` is called by the committer for every batch, and must not wait for the store.
+    /// taken; `behind` is told of every batch by the committer.
     ///
     /// # Errors
     /// [`Error::Disk`] if the system gives no thread.
     pub fn start(
         opened: Opened,
         walk: impl Fn(&mut Sink<'_>) + Send + Sync + 'static,
-        on_batch: impl FnMut(Batch<'_, R>) + Send + 'static,
+        behind: impl Behind<R> + Send + 'static,
     ) -> Result<Store<R>, Error> {
         let (room, durability) = (opened.settings.queue, opened.settings.durability);
         let (queue, staged) = crossbeam_channel::bounded(room);
         let shared = Arc::new(Shared::default());
         shared.evidence.store(opened.evidence, Ordering::Relaxed);
         let disk = Arc::clone(&opened.disk);
-        let committer = Committer::new(opened, Arc::clone(&shared), Arc::new(walk), Box::new(on_batch));
+        let committer = Committer::new(opened, Arc::clone(&shared), Arc::new(walk), Box::new(behind));
         let committer = spawn("journal", move || committer.serve(&staged))?;
         Ok(Store { queue, room, durability, shared, disk, committer: Mutex::new(Some(committer)) })
     }

@@ -122,6 +122,11 @@ impl Segment {
         Ok(())
     }
 
+    /// Has the writing of what lies from `offset` on begin.
+    pub fn begin_sync(&self, offset: u64) {
+        self.file.begin_sync(offset, self.end.saturating_sub(offset));
+    }
+
     /// Makes everything written durable, and makes sure that it was written where the next start looks for it.
     pub fn sync(&self) -> Result<(), Trouble> {
         self.file.sync().at(Operation::Sync, &self.name)?;
