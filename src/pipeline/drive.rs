@@ -6,7 +6,7 @@
 //!                    └─ Ask ───▶ directory ── resume ──▶ as above         └ hold ▶ socket   (rejects wait)
 //! ```
 //!
-//! What a worker decides out of one batch of datagrams goes to the journal in one piece. With `durability = "memory"`
+//! What a worker decides until no more datagrams wait goes to the journal in one piece. With `durability = "memory"`
 //! nobody waits for the journal: whoever decided sends the replies, as soon as the journal has taken the entries.
 
 use super::{Answer, Case, Outgoing, Pipeline, Question, Step, evidence};
