@@ -202,6 +202,17 @@ fn a_counter_goes_on_where_the_other_node_left_it() {
             assert!(bank.b.gateway.login("carol", &token.field(30 * at)).is_reject(), "{kind:?} {at}");
         }
         assert!(bank.b.gateway.login("carol", &token.field(90)).is_accept());
+        // Further than any window, and the other node has not heard of it.
+        for at in 4..16 {
+            assert!(bank.a.gateway.login("carol", &token.field(30 * at)).is_accept(), "{kind:?} {at}");
+        }
+        assert!(bank.b.gateway.login("carol", &token.field(30 * 16)).is_accept(), "{kind:?}");
+        for at in 17..29 {
+            assert!(bank.b.gateway.login("carol", &token.field(30 * at)).is_accept(), "{kind:?} {at}");
+        }
+        assert!(bank.a.gateway.login("carol", &token.wrong_codes(1)[0]).is_reject(), "{kind:?}");
+        assert!(bank.a.gateway.login("carol", &token.field(30 * 29)).is_accept(), "{kind:?}");
+        assert!(bank.a.gateway.login("carol", &token.field(30 * 16)).is_reject(), "{kind:?}");
     }
 }
 

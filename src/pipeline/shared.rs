@@ -13,7 +13,7 @@
 
 use super::case::Say;
 use super::conclusion::{Conclusion, Login};
-use super::{Case, Next, Pipeline, Question, tokens_of};
+use super::{Case, Next, Pipeline, Question, Tables, tokens_of};
 use crate::authenticate::{Counts, Matched, Refusal};
 use crate::clock::Wall;
 use crate::cluster::{
@@ -197,10 +197,10 @@ impl Pipeline {
                 if tries >= TRIES {
                     return Next::GiveUp(Reason::ClusterTooLate);
                 }
-                let decided_by_a_lock =
-                    matches!(&conclusion, Conclusion::Refused(refusal) if refusal.reason == Reason::Locked);
-                match case.user.clone().filter(|_| decided_by_a_lock) {
-                    // Another node may have lifted it: the request is judged from the beginning.
+                // Another node may have lifted the lock, or have moved the counter on that the code belongs to.
+                let by_what_was_known = matches!(&conclusion, Conclusion::Refused(refusal)
+                    if refusal.reason == Reason::Locked || !refusal.tried.is_empty());
+                match case.user.clone().filter(|_| by_what_was_known) {
                     Some(user) => self.judge(case, Known::One(user)),
                     None => self.conclude(case, conclusion),
                 }
@@ -391,9 +391,10 @@ impl Proposal {
     }
 
     /// What does not change has to be as expected only where that decides: nobody is accepted who is locked, and
-    /// nobody refused for a lock that was lifted.
+    /// nobody refused for a lock that was lifted or a counter that has moved on.
     fn asks_for(&self, (before, after): &(Mark, Mark)) -> bool {
-        before != after || self.reason.verdict() == Verdict::Accept || self.reason == Reason::Locked
+        let decides = matches!(self.reason, Reason::Locked | Reason::CodeWrong | Reason::CodeOtherTime);
+        before != after || decides || self.reason.verdict() == Verdict::Accept
     }
 
     fn changes(&self) -> impl Iterator<Item = (Mark, Mark)> + '_ {
@@ -496,9 +497,14 @@ impl<'p> Draft<'p> {
         }
         self.failure = Some(Counted::Source);
         let (Some(user), Some((_, after))) = (self.known.clone(), &mut self.user) else { return };
-        let users = &self.pipeline.tables.durable.users;
+        let Tables { durable, .. } = &*self.pipeline.tables;
+        let tried = refusal.tried.iter().filter_map(|&at| tokens_of(&user).get(at));
         // Nobody can be locked out by packets that anybody could have sent (SEC-17).
-        if !case.signed || users.is_repeated(user.id, case.credential_for_fingerprint(), case.at) {
+        if !case.signed || durable.users.is_repeated(user.id, case.credential_for_fingerprint(), case.at) {
+            for mark in tried.map(|token| durable.tokens.as_it_is(token.id)) {
+                // There is room for as many as are tried.
+                let _ = self.tokens.try_push((mark, mark));
+            }
             return;
         }
         let profile = &case.client.profile;
@@ -508,7 +514,7 @@ impl<'p> Draft<'p> {
         *after = mark;
         case.locks = failure == Failure::Locks;
         self.failure = Some(Counted::User(failure));
-        for token in refusal.tried.iter().filter_map(|&at| tokens_of(&user).get(at)) {
+        for token in tried {
             self.change(token.id, |mark| mark.failed(token.imprint, renewal(token)));
         }
     }
