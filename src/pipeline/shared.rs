@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! conclude ─▶ propose: marks as they would be, from what is known here ─▶ engine ─┬─ done ──────▶ tables, journal, reply
-//!               ▲                                                                ├─ changed ───▶ learn, propose anew
+//!               ▲                                                                ├─ changed ───▶ learn, judge or propose anew
 //!               └────────────────────────────────────────────────────────────────┘
 //!                                                                 answered before ▶ the same answer again
 //!                                                                 nobody can say ─▶ silence; nothing changed here
