@@ -27,10 +27,10 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Octets kept until they are known to be on disk; beyond this the file is synced at once, and if that fails the rest
-/// is left to the journal.
+/// Octets kept until they are known to be on disk; beyond this whoever appends waits for a sync, and if that fails the
+/// rest is left to the journal.
 pub const PENDING_MAX: usize = 16 * 1024 * 1024;
 /// How much of the end of a file is searched for what a power cut left: more than is ever written between two syncs.
 const END: u64 = 4 * PENDING_MAX as u64;
@@ -99,16 +99,20 @@ pub struct Audit {
     on_failure: OnFailure,
     /// Whether the last use of the file failed, for those who cannot wait for the lock.
     failing: AtomicBool,
-    /// Guards file and chain. Held during writes and syncs of the audit file, never together with another lock.
+    /// Held during a sync, so that there is one at a time: of two, only one would be told of a fault.
+    syncing: Mutex<()>,
+    /// Guards file and chain. Held during writes, never while a sync of many waits for the disk; taken after `syncing`.
     writer: Mutex<Writer>,
 }
 
 struct Writer {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     /// The end of the chain, pending lines included.
     tail: Tail,
-    /// Everything that is not known to be on disk.
+    /// What a sync is about that has not ended.
+    syncing: Vec<u8>,
+    /// Everything else that is not known to be on disk.
     pending: Vec<u8>,
     /// How much of it has been written.
     written: usize,
@@ -155,8 +159,9 @@ impl Audit {
         let last = tail.sequence;
         let writer = Writer {
             path,
-            file,
+            file: Arc::new(file),
             tail,
+            syncing: Vec::new(),
             pending: Vec::new(),
             written: 0,
             durable: last,
@@ -169,6 +174,7 @@ impl Audit {
             figures: Figures::default(),
             on_failure: settings.on_failure,
             failing: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             writer: Mutex::new(writer),
         };
         Ok((audit, last))
@@ -189,8 +195,8 @@ impl Audit {
     /// # Errors
     /// The file cannot be written now, or too much waits already.
     pub fn append<'e>(&self, evidence: impl IntoIterator<Item = (u64, &'e [u8])>) -> Result<(), Trouble> {
-        let mut writer = self.writer();
-        if writer.left.is_some() || (writer.pending.len() >= PENDING_MAX && writer.sync().is_err()) {
+        let mut writer = self.writer_with_room();
+        if writer.left.is_some() || writer.is_full() {
             for (sequence, _) in evidence {
                 writer.left = writer.left.max(Some(sequence));
                 Figures::add(&self.figures.left, 1);
@@ -215,8 +221,8 @@ impl Audit {
     /// # Errors
     /// As [`Audit::append`].
     pub fn catch_up<'e>(&self, evidence: impl IntoIterator<Item = (u64, &'e [u8])>) -> Result<(), Trouble> {
-        let mut writer = self.writer();
-        if writer.pending.len() >= PENDING_MAX && writer.sync().is_err() {
+        let mut writer = self.writer_with_room();
+        if writer.is_full() {
             return self.result(&writer);
         }
         let count = writer.put(evidence, &self.figures);
@@ -224,14 +230,25 @@ impl Audit {
         self.result(&writer)
     }
 
+    /// How many octets wait for a sync.
+    pub fn unsynced(&self) -> usize {
+        self.writer().unsynced()
+    }
+
     /// Makes the file durable; returns the sequence up to which it is, for
-    /// [`Store::evidence_durable`](crate::store::Store::evidence_durable). Called about once a second.
+    /// [`Store::evidence_durable`](crate::store::Store::evidence_durable). Called about once a second. Lines are
+    /// appended meanwhile.
     ///
     /// # Errors
     /// What is not known to be on disk is written again at the next call.
     pub fn sync(&self) -> Result<u64, Trouble> {
-        let mut writer = self.writer();
-        let _ = writer.sync();
+        let _one = self.one_sync();
+        let begun = self.writer().begin_sync();
+        if let Some((file, upto)) = begun {
+            let result = fdatasync(&file);
+            self.writer().end_sync(&file, upto, result);
+        }
+        let writer = self.writer();
         self.result(&writer).map(|()| writer.durable)
     }
 
@@ -242,6 +259,7 @@ impl Audit {
     /// # Errors
     /// The old file stays in use.
     pub fn reopen(&self) -> Result<(), Trouble> {
+        let _one = self.one_sync();
         let mut writer = self.writer();
         let reopened = writer.reopen();
         self.failing.store(writer.trouble().is_some(), Ordering::Relaxed);
@@ -270,6 +288,22 @@ impl Audit {
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer, after a sync if it is full.
+    fn writer_with_room(&self) -> MutexGuard<'_, Writer> {
+        let writer = self.writer();
+        if !writer.is_full() {
+            return writer;
+        }
+        drop(writer);
+        // Whether it helped shows in the writer.
+        let _ = self.sync();
+        self.writer()
+    }
+
+    fn one_sync(&self) -> MutexGuard<'_, ()> {
+        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn result(&self, writer: &Writer) -> Result<(), Trouble> {
@@ -341,6 +375,14 @@ impl Writer {
         count
     }
 
+    fn unsynced(&self) -> usize {
+        self.syncing.len().saturating_add(self.pending.len())
+    }
+
+    fn is_full(&self) -> bool {
+        self.unsynced() >= PENDING_MAX
+    }
+
     fn push(&mut self, sequence: u64, evidence: &[u8]) {
         self.tail = self.tail.append(&mut self.pending, sequence, evidence);
     }
@@ -366,7 +408,7 @@ impl Writer {
             self.go_on_in_new_file()?;
         }
         while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
-            match self.file.write(rest) {
+            match (&*self.file).write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.written = self.written.saturating_add(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -376,19 +418,48 @@ impl Writer {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), ()> {
-        self.flush()?;
-        if self.pending.is_empty() {
-            return Ok(());
+    /// Writes everything; gives the file to be synced, and up to which sequence it then is durable.
+    fn begin_sync(&mut self) -> Option<(Arc<File>, u64)> {
+        if self.flush().is_err() || self.pending.is_empty() {
+            return None;
         }
-        let result = rustix::fs::fdatasync(&self.file).map_err(io::Error::from);
-        // After a failed sync the system forgets what it could not write, so it is cut off and written again.
-        self.rewind = result.is_err();
-        self.note("sync", result)?;
-        self.pending.clear();
+        std::mem::swap(&mut self.syncing, &mut self.pending);
         self.written = 0;
-        self.durable = self.tail.sequence;
-        Ok(())
+        Some((Arc::clone(&self.file), self.tail.sequence))
+    }
+
+    fn end_sync(&mut self, file: &Arc<File>, upto: u64, result: io::Result<()>) {
+        if !Arc::ptr_eq(file, &self.file) {
+            // Removed under our hands meanwhile: its lines are in the new one.
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.syncing.clear();
+                self.durable = upto;
+            }
+            // After a failed sync the system forgets what it could not write, so it is cut off and written again.
+            Err(_) => {
+                self.take_back();
+                self.rewind = true;
+                let _ = self.note("sync", result);
+            }
+        }
+    }
+
+    /// What was to be synced waits again, before everything else.
+    fn take_back(&mut self) {
+        self.written = self.written.saturating_add(self.syncing.len());
+        self.syncing.append(&mut self.pending);
+        std::mem::swap(&mut self.syncing, &mut self.pending);
+    }
+
+    /// Syncs with the lock held: where the file is about to change.
+    fn sync(&mut self) {
+        if let Some((file, upto)) = self.begin_sync() {
+            let result = fdatasync(&file);
+            self.end_sync(&file, upto, result);
+        }
     }
 
     /// Cuts off what has been written since the last sync.
@@ -406,13 +477,14 @@ impl Writer {
         if matches!((ours, there), (Ok(ours), Ok(there)) if ours == there) {
             return Ok(());
         }
-        if self.sync().is_err() {
+        self.sync();
+        if !self.pending.is_empty() {
             // What cannot be finished in the old file comes into the new one.
             self.cut_unsynced().map_err(|error| trouble("cut", &self.path, &error))?;
         }
         let result = self.go_on_in_new_file();
         let _ = self.note("open", result);
-        let _ = self.sync();
+        self.sync();
         self.trouble().map_or(Ok(()), Err)
     }
 
@@ -429,7 +501,8 @@ impl Writer {
         if !lock(&file)? {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "another daemon has it"));
         }
-        self.file = file;
+        self.file = Arc::new(file);
+        self.take_back();
         self.written = 0;
         self.rewind = false;
         let sequence = self.tail.sequence;
@@ -438,6 +511,10 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn fdatasync(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fdatasync(file)?)
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
@@ -492,6 +569,6 @@ fn settle(file: &mut File) -> io::Result<Option<Tail>> {
         file.set_len(start.saturating_add(kept as u64))?;
     }
     // What is read may be in memory only.
-    rustix::fs::fdatasync(&*file)?;
+    fdatasync(file)?;
     Ok(Some(tail))
 }

@@ -39,6 +39,10 @@ fn each(evidence: &[(u64, Box<[u8]>)]) -> impl Iterator<Item = (u64, &[u8])> {
     evidence.iter().map(|(sequence, evidence)| (*sequence, &**evidence))
 }
 
+fn durable_upto(audit: &Audit) -> u64 {
+    audit.writer().durable
+}
+
 #[test]
 fn lines_are_json_and_chained() {
     let bench = Bench::new();
@@ -165,6 +169,43 @@ fn prepared_lines_are_those_that_would_have_been_made() {
 }
 
 #[test]
+fn lines_that_come_during_a_sync_share_its_fate() {
+    let all = evidence(1..=6);
+    let failed = || Err(io::ErrorKind::StorageFull.into());
+    for (result, durable) in [(Ok(()), 4), (failed(), 2)] {
+        let bench = Bench::new();
+        let (audit, _) = bench.open();
+        audit.append(each(&all[..2])).unwrap();
+        assert_eq!(audit.sync(), Ok(2));
+        audit.append(each(&all[2..4])).unwrap();
+        let (file, upto) = audit.writer().begin_sync().unwrap();
+        audit.append(each(&all[4..5])).unwrap();
+        let before = bench.read();
+        let fails = result.is_err();
+        audit.writer().end_sync(&file, upto, result);
+        assert_eq!((upto, durable_upto(&audit), audit.trouble().is_some()), (4, durable, fails));
+        audit.append(each(&all[5..])).unwrap();
+        assert_eq!((audit.sync(), audit.unsynced()), (Ok(6), 0));
+        let whole = verify(&[&bench.settings.file]).unwrap();
+        assert_eq!((whole.lines, whole.last, bench.read().starts_with(&before)), (6, 6, true));
+    }
+}
+
+#[test]
+fn a_file_removed_during_a_sync_is_made_again_with_what_was_to_be_synced() {
+    let bench = Bench::new();
+    let (audit, _) = bench.open();
+    let all = evidence(1..=3);
+    audit.append(each(&all[..2])).unwrap();
+    let (file, upto) = audit.writer().begin_sync().unwrap();
+    fs::remove_file(&bench.settings.file).unwrap();
+    audit.append(each(&all[2..])).unwrap();
+    audit.writer().end_sync(&file, upto, Ok(()));
+    assert_eq!((durable_upto(&audit), audit.sync()), (0, Ok(3)));
+    assert_eq!(verify(&[&bench.settings.file]).unwrap().lines, 3);
+}
+
+#[test]
 fn sec_13_a_full_disk_is_told_and_nothing_is_lost_when_it_clears() {
     let bench = Bench::new();
     std::os::unix::fs::symlink("/dev/full", &bench.settings.file).unwrap();
@@ -174,7 +215,7 @@ fn sec_13_a_full_disk_is_told_and_nothing_is_lost_when_it_clears() {
     assert!(audit.figures().failures.load(Ordering::Relaxed) > 0);
     // The disk clears: here the link is replaced, and the daemon told to open the file again.
     fs::remove_file(&bench.settings.file).unwrap();
-    audit.writer().file = open_file(&bench.settings.file).unwrap();
+    audit.writer().file = Arc::new(open_file(&bench.settings.file).unwrap());
     audit.append(each(&evidence([3]))).unwrap();
     assert_eq!((audit.trouble(), audit.sync()), (None, Ok(3)));
     assert_eq!(verify(&[&bench.settings.file]).unwrap().lines, 3);
@@ -190,7 +231,7 @@ fn sec_13_what_does_not_fit_into_memory_comes_from_the_journal() {
     assert!(audit.append(each(&all[..2])).is_err());
     assert_eq!(audit.left(), Some((1, 3)));
     fs::remove_file(&bench.settings.file).unwrap();
-    audit.writer().file = open_file(&bench.settings.file).unwrap();
+    audit.writer().file = Arc::new(open_file(&bench.settings.file).unwrap());
     assert!(audit.sync().is_err());
     assert!(audit.append(each(&all[2..3])).is_err(), "a newer line would hide that some are missing");
     assert_eq!(audit.left(), Some((1, 4)));

@@ -171,6 +171,10 @@ impl Drive {
         self.pipeline.tables().durable.users.sweep(now.mono);
         self.pipeline.sweep_logins(now.mono);
         self.pipeline.tables().bindings.proofs().sweep(now.mono);
+    }
+
+    /// Makes the evidence durable where it belongs; called about once a second, and sooner while much is written.
+    pub fn keep_evidence(&self) {
         // What did not fit into memory while the audit file could not be written is still in the journal.
         if let Some((after, upto)) = self.audit.left()
             && let Ok(evidence) = self.store.evidence(after, upto)
