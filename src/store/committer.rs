@@ -260,7 +260,8 @@ impl<R: Send + 'static> Committer<R> {
         let length = self.run.len() as u64;
         let full = self.segment.as_ref().is_some_and(|segment| {
             segment.end() > segment::HEADER as u64
-                && segment.end().saturating_add(length) > self.settings.segment_octets
+                && (segment.end().saturating_add(length) > self.settings.segment_octets
+                    || segment.is_outdone())
         });
         if full {
             self.roll(first)?;

@@ -39,6 +39,10 @@ pub trait File: Send {
     fn sync(&self) -> io::Result<()>;
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Whether a new file would take less to sync than this one does.
+    fn is_outdone(&self) -> bool {
+        false
+    }
     /// Whether the file is still found under the name it was opened by: writes to a removed file succeed and are lost.
     fn is_present(&self) -> io::Result<bool>;
 }

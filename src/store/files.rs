@@ -171,6 +171,10 @@ impl File for Open {
         Ok(())
     }
 
+    fn is_outdone(&self) -> bool {
+        self.spare.as_ref().is_some_and(|spare| spare.outdoes())
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }

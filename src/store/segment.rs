@@ -127,6 +127,11 @@ impl Segment {
         self.file.begin_sync(offset, self.end.saturating_sub(offset));
     }
 
+    /// Whether a new segment would take less to sync.
+    pub fn is_outdone(&self) -> bool {
+        self.file.is_outdone()
+    }
+
     /// Makes everything written durable, and makes sure that it was written where the next start looks for it.
     pub fn sync(&self) -> Result<(), Trouble> {
         self.file.sync().at(Operation::Sync, &self.name)?;

@@ -2,7 +2,8 @@
 //!
 //! Room that is merely reserved costs the file system a change of its own bookkeeping at the first write to each block,
 //! and `fdatasync` waits for it. Where zeros have been written before, only the data has to reach the disk: half the
-//! time and half the processor for each sync (measured in `docs/performance.md`).
+//! time and half the processor for each sync (measured in `docs/performance.md`). So the first such file ends a segment
+//! that was made without one: the first after a start.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -37,6 +38,9 @@ pub(super) struct Spare {
     /// The size of the segments that are made, and how often one was synced since the last one was.
     size: AtomicU64,
     syncs: AtomicU32,
+    /// Whether the newest segment was such a file, and whether the next one is there.
+    made_of_zeros: AtomicBool,
+    is_ready: AtomicBool,
     /// The thread that fills.
     filling: Mutex<Option<JoinHandle<()>>>,
     /// Raised when the directory is given up: then nobody may fill a file that another process takes over.
@@ -49,6 +53,8 @@ impl Spare {
             directory: directory.to_owned(),
             size: AtomicU64::new(0),
             syncs: AtomicU32::new(0),
+            made_of_zeros: AtomicBool::new(false),
+            is_ready: AtomicBool::new(false),
             filling: Mutex::new(None),
             ended: AtomicBool::new(false),
         })
@@ -58,6 +64,13 @@ impl Spare {
     pub(super) fn take(&self, path: &Path, size: u64) -> Option<File> {
         self.size.store(size, Ordering::Relaxed);
         self.syncs.store(0, Ordering::Relaxed);
+        let taken = self.take_ready(path, size);
+        self.made_of_zeros.store(taken.is_some(), Ordering::Relaxed);
+        self.is_ready.store(false, Ordering::Relaxed);
+        taken
+    }
+
+    fn take_ready(&self, path: &Path, size: u64) -> Option<File> {
         let ready = self.directory.join(READY);
         let file = OpenOptions::new().read(true).write(true).open(&ready).ok()?;
         if file.metadata().ok()?.len() != size {
@@ -73,6 +86,11 @@ impl Spare {
         if self.syncs.fetch_add(1, Ordering::Relaxed) == WORTH_IT {
             self.prepare();
         }
+    }
+
+    /// Whether the newest segment had better be followed by the file that is ready now.
+    pub(super) fn outdoes(&self) -> bool {
+        !self.made_of_zeros.load(Ordering::Relaxed) && self.is_ready.load(Ordering::Acquire)
     }
 
     /// Waits for the thread: from here on nothing is filled.
@@ -105,8 +123,9 @@ impl Spare {
         let _ = std::fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let filled = self.zeros(&file, size).and_then(|()| std::fs::rename(&path, &ready));
-        if filled.is_err() {
-            let _ = std::fs::remove_file(&path);
+        match filled {
+            Ok(()) => self.is_ready.store(true, Ordering::Release),
+            Err(_) => drop(std::fs::remove_file(&path)),
         }
         filled
     }
@@ -154,8 +173,12 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(files.names().unwrap(), ["first"], "what is ready is nobody's file yet");
+        while !first.is_outdone() {
+            std::thread::yield_now();
+        }
         drop(files.create("second", SIZE).unwrap());
         assert!(!ready.exists(), "it has become the second");
+        assert!(!first.is_outdone());
         assert_eq!(std::fs::read(directory.path().join("second")).unwrap(), vec![0; SIZE as usize]);
 
         // Of another size, or none: made as ever.

@@ -619,6 +619,34 @@ fn a_directory_that_was_removed_is_made_again_from_memory() {
 }
 
 #[test]
+fn the_first_segment_ends_as_soon_as_there_is_a_better_one_and_only_that_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings { segment_octets: 1024 * 1024, ..Settings::new(directory.path()) };
+    let (store, _, released) = real(settings.clone());
+    let figures = store.figures();
+    let mut n = 0;
+    let mut one = || {
+        n += 1;
+        store.stage(staged(n)).unwrap();
+        assert_eq!(released.recv().unwrap(), (n, true));
+        (figures.segments.load(Ordering::Relaxed), figures.octets.load(Ordering::Relaxed))
+    };
+    let (before, _) = one();
+    wait_until("the next segment", || one().0 > before);
+    let (now, octets) = one();
+    assert!((now, octets < settings.segment_octets / 2) == (before + 1, true), "{octets} octets");
+    wait_until("another spare", || {
+        one();
+        directory.path().join("spare").exists()
+    });
+    assert_eq!((one(), one()).1.0, now);
+    store.close();
+    drop(store);
+    let (_, recovered) = open(settings, 0, |_| {}).unwrap();
+    assert_eq!(recovered.highest, Some(Wall::from_seconds(n)));
+}
+
+#[test]
 fn backup_works_while_the_daemon_does_and_restore_refuses_what_it_cannot_know() {
     let parent = tempfile::tempdir().unwrap();
     let (here, copy, again) =
