@@ -1,6 +1,7 @@
 //! Several nodes that share an engine: a code, a lock, a challenge and an answer count for all of them.
 
 use crate::harness::daemon::{run, write};
+use crate::harness::gateway::{Signed, code, kind};
 use crate::harness::postgres::{self, Postgres};
 use crate::harness::redis::{Redis, Sentinel};
 use crate::harness::slapd::{self, Certificates, Slapd, Validity};
@@ -213,6 +214,32 @@ fn a_counter_goes_on_where_the_other_node_left_it() {
         assert!(bank.a.gateway.login("carol", &token.wrong_codes(1)[0]).is_reject(), "{kind:?}");
         assert!(bank.a.gateway.login("carol", &token.field(30 * 29)).is_accept(), "{kind:?}");
         assert!(bank.a.gateway.login("carol", &token.field(30 * 16)).is_reject(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_counter_goes_on_for_a_gateway_that_does_not_sign() {
+    for engine in BOTH {
+        let client = "message-authenticator = \"optional\"".into();
+        let bank = Bank::open(engine, &WorldBuilder { client, ..usual() });
+        let token = bank.token("carol");
+        let unsigned = |node: &Node, field: &str| {
+            let user = [(kind::USER_NAME, b"carol".to_vec())];
+            node.gateway.ask(&node.gateway.build(
+                code::ACCESS_REQUEST,
+                &user,
+                Some(field.as_bytes()),
+                Signed::No,
+            ))
+        };
+        assert!(unsigned(&bank.b, &token.field(0)).is_accept(), "{engine:?}");
+        // Further than any window, and the other node has not heard of it.
+        for at in 1..14 {
+            assert!(bank.a.gateway.login("carol", &token.field(30 * at)).is_accept(), "{engine:?} {at}");
+        }
+        assert!(unsigned(&bank.b, &token.wrong_codes(1)[0]).is_reject(), "{engine:?}");
+        assert!(unsigned(&bank.b, &token.field(30 * 14)).is_accept(), "{engine:?}");
+        assert!(unsigned(&bank.b, &token.field(30 * 13)).is_reject(), "{engine:?}");
     }
 }
 
