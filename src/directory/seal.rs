@@ -147,11 +147,15 @@ impl Keyring {
 
     /// Has the keys of another ring from now on; nobody who holds this one has to be told.
     pub fn take_over(&self, other: &Keyring) {
-        self.keys.store(other.keys.load_full());
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        let keys = other.keys.load_full();
+        // Whoever sees another generation makes all users anew, and most reloads bring the same keys.
+        if **self.keys.load() != *keys {
+            self.keys.store(keys);
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
-    /// Tells the keys before [`Keyring::take_over`] from those after it: what could not be opened may open now.
+    /// Tells the keys before [`Keyring::take_over`] from other ones after it: what could not be opened may open now.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -376,8 +380,10 @@ mod tests {
         assert!(both.is_current(again.as_bytes()));
         // A ring that is held somewhere has the new keys with it.
         assert_eq!(old.generation(), 0);
-        old.take_over(&both);
-        assert_eq!(old.generation(), 1);
+        for _ in 0..2 {
+            old.take_over(&both);
+            assert_eq!(old.generation(), 1);
+        }
         assert_eq!(old.open("S1", again.as_bytes()), Ok(Secret::new(*b"abc")));
         let impostor = keyring(&line("old", 3));
         assert_eq!(impostor.open("S1", sealed.as_bytes()), Err(Refused::Damaged));
