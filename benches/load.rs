@@ -24,6 +24,8 @@
 mod bind;
 #[path = "load/daemon.rs"]
 mod daemon;
+#[path = "load/disturb.rs"]
+mod disturb;
 #[path = "load/engine.rs"]
 mod engine;
 #[path = "load/floor.rs"]
@@ -64,6 +66,7 @@ use requests::{Codes, PERIOD};
 use slapd::Slapd;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Who is asked.
@@ -260,12 +263,21 @@ fn run(case: &Case, slapd: Option<&Slapd>, options: &Options) -> Figures {
         Server::Slapd(_) => (0, Duration::ZERO),
     };
     let mut edges = Vec::new();
-    let done = drive(&server, case, options, || {
-        edges.push(Used {
-            threads: cpu_by_thread(pid),
-            beside: beside.map_or(Duration::ZERO, cpu_time),
-            machine: machine_time().saturating_sub(cpu_time(std::process::id())),
+    let over = AtomicBool::new(false);
+    let done = std::thread::scope(|scope| {
+        if let (Server::Daemon(daemon), Some(slapd), true) = (&server, slapd, options.disturbed) {
+            let over = &over;
+            scope.spawn(move || eprintln!("{}", disturb::disturb(daemon, slapd, over)));
+        }
+        let done = drive(&server, case, options, || {
+            edges.push(Used {
+                threads: cpu_by_thread(pid),
+                beside: beside.map_or(Duration::ZERO, cpu_time),
+                machine: machine_time().saturating_sub(cpu_time(std::process::id())),
+            });
         });
+        over.store(true, Ordering::Relaxed);
+        done
     });
     let [begin, end] = edges.as_slice() else { panic!("two ends of a run") };
     if let Server::Daemon(daemon) = &server

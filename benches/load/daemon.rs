@@ -29,7 +29,7 @@ pub struct Daemon {
     http: SocketAddr,
     /// From the start of the process until it answers, with all users read.
     pub start: Duration,
-    _folder: TempDir,
+    folder: TempDir,
     _engine: Option<Engine>,
 }
 
@@ -57,13 +57,13 @@ impl Daemon {
             (fields.get("event")? == "ready").then(|| Some((address("radius_udp")?, address("http")?)))?
         });
         let start = begun.elapsed();
-        let daemon = Daemon { process, radius, http, start, _folder: folder, _engine: engine };
+        let daemon = Daemon { process, radius, http, start, folder, _engine: engine };
         crate::wait_for("the daemon to be ready", || daemon.get("/readyz").contains(" 200 ").then_some(()));
         daemon
     }
 
     /// An answer of its HTTP server, or why there is none.
-    fn get(&self, path: &str) -> String {
+    pub fn get(&self, path: &str) -> String {
         let mut text = String::new();
         let asked = TcpStream::connect(self.http).and_then(|mut stream| {
             let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -71,6 +71,13 @@ impl Daemon {
             stream.read_to_string(&mut text)
         });
         asked.map_or_else(|error| error.to_string(), |_| text)
+    }
+
+    /// The snapshots of its journal that lie there now.
+    pub fn snapshots(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.folder.path().join("state")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("snapshot")).collect()
     }
 
     /// What it says became of requests that were not accepted, for when there were any.

@@ -14,6 +14,7 @@ cargo bench --bench load -- [OPTION]...
   --password P       none (the gateway has checked it) or directory (a bind for each login) (none)
   --cluster E        redis or postgres: the daemon shares one, which is started for it
   --freeradius       FreeRADIUS beside the floor and the daemon
+  --disturbed        metrics read, configuration read again, the directory changing every second
   --unpinned         server and generator share all processors";
 
 /// How much is run.
@@ -35,6 +36,7 @@ pub struct Options {
     pub password: &'static str,
     pub cluster: Option<&'static str>,
     pub peers: bool,
+    pub disturbed: bool,
     pub on: Processors,
     /// No server answers more than this; for planning how many requests a run can use up.
     pub rate_max: f64,
@@ -59,6 +61,7 @@ impl Options {
             password: "none",
             cluster: None,
             peers: false,
+            disturbed: false,
             on: Processors::First,
             rate_max: 400_000.0,
             requests_max: 3_000_000,
@@ -89,6 +92,7 @@ impl Options {
                 "--password" => options.password = word(value()?, &["none", "directory"])?,
                 "--cluster" => options.cluster = Some(word(value()?, &["redis", "postgres"])?),
                 "--freeradius" => options.peers = true,
+                "--disturbed" => options.disturbed = true,
                 "--unpinned" => options.on = Processors::All,
                 other => return Err(format!("{other} is not known")),
             }

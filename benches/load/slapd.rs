@@ -13,6 +13,9 @@ pub const BASE: &str = "dc=example,dc=jp";
 pub const SERVICE_DN: &str = "cn=sekisho,ou=services,dc=example,dc=jp";
 pub const SERVICE_PASSWORD: &str = "service-of-the-load-bench";
 
+pub const ADMIN_DN: &str = "cn=admin,dc=example,dc=jp";
+pub const ADMIN_PASSWORD: &str = "admin";
+
 pub struct Slapd {
     pub process: Process,
     pub port: u16,
@@ -88,7 +91,7 @@ fn configure(path: &str) -> String {
     write!(
         text,
         "pidfile {path}/slapd.pid\nthreads 4\nloglevel 0\n\
-         database mdb\nsuffix {BASE}\nrootdn cn=admin,{BASE}\nrootpw admin\ndirectory {path}/db\nmaxsize 17179869184\ndbnosync\n\
+         database mdb\nsuffix {BASE}\nrootdn {ADMIN_DN}\nrootpw {ADMIN_PASSWORD}\ndirectory {path}/db\nmaxsize 17179869184\ndbnosync\n\
          index objectClass,uid,entryUUID,entryCSN eq\n\
          access to attrs=userPassword by anonymous auth by * none\n\
          access to * by dn.exact={SERVICE_DN} read by anonymous auth by * none\n\
@@ -114,19 +117,29 @@ fn write_users(out: &mut impl std::io::Write, users: u32) -> std::io::Result<()>
         "dn: cn=p6,ou=params,{BASE}\nobjectClass: device\nobjectClass: oathTOTPParams\ncn: p6\noathOTPLength: 6\n\
          oathHMACAlgorithm: 1.2.840.113549.2.7\noathTOTPTimeStepPeriod: {PERIOD}\noathTOTPTimeStepWindow: 1\n"
     )?;
-    let base64 = |octets: &[u8]| data_encoding::BASE64.encode(octets);
     for user in 0..users {
-        let name = name(user);
-        writeln!(
-            out,
-            "dn: uid={name},ou=people,{BASE}\nobjectClass: inetOrgPerson\nobjectClass: oathTOTPUser\nuid: {name}\n\
-             cn: {name}\nsn: {name}\nuserPassword: {PASSWORD}\nemployeeNumber: {}\noathTOTPToken: cn={name},ou=tokens,{BASE}\n\n\
-             dn: cn={name},ou=tokens,{BASE}\nobjectClass: device\nobjectClass: oathTOTPToken\ncn: {name}\n\
-             oathTokenSerialNumber: {name}\noathSecret:: {}\noathTOTPParams: cn=p6,ou=params,{BASE}\n",
-            // For FreeRADIUS, which wants it as text in the user's own entry.
-            data_encoding::BASE32_NOPAD.encode(&key(user)),
-            base64(&key(user)),
-        )?;
+        write_user(out, user)?;
     }
     out.flush()
+}
+
+/// A user and the token of this user, as LDIF.
+pub fn write_user(out: &mut impl std::io::Write, user: u32) -> std::io::Result<()> {
+    let name = name(user);
+    writeln!(
+        out,
+        "dn: uid={name},ou=people,{BASE}\nobjectClass: inetOrgPerson\nobjectClass: oathTOTPUser\nuid: {name}\n\
+         cn: {name}\nsn: {name}\nuserPassword: {PASSWORD}\nemployeeNumber: {}\noathTOTPToken: cn={name},ou=tokens,{BASE}\n\n\
+         dn: cn={name},ou=tokens,{BASE}\nobjectClass: device\nobjectClass: oathTOTPToken\ncn: {name}\n\
+         oathTokenSerialNumber: {name}\noathSecret:: {}\noathTOTPParams: cn=p6,ou=params,{BASE}\n",
+        // For FreeRADIUS, which wants it as text in the user's own entry.
+        data_encoding::BASE32_NOPAD.encode(&key(user)),
+        data_encoding::BASE64.encode(&key(user)),
+    )
+}
+
+/// The names of both entries, a line each.
+pub fn write_names(out: &mut impl std::io::Write, user: u32) -> std::io::Result<()> {
+    let name = name(user);
+    writeln!(out, "uid={name},ou=people,{BASE}\ncn={name},ou=tokens,{BASE}")
 }
