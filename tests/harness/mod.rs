@@ -37,7 +37,7 @@ pub use world::{
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` gives a value; fails with `what` after ten seconds.
+/// Waits until `condition` gives a value; fails with `what` after half a minute: a busy machine takes its time.
 pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     wait_or(what, String::new, condition)
 }
@@ -45,13 +45,13 @@ pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
 /// The same, with something to say when it fails.
 pub fn wait_or<T>(what: &str, told: impl FnOnce() -> String, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(10) {
+    while begun.elapsed() < Duration::from_secs(30) {
         if let Some(value) = condition() {
             return value;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("waited 10 s for: {what}\n{}", told());
+    panic!("waited 30 s for: {what}\n{}", told());
 }
 
 /// The code that a token shows: seconds away from now, as `oathtool` computes it.
