@@ -26,6 +26,9 @@ pub struct Term(pub u64);
 pub trait Engine: Send + Sync + 'static {
     /// Connects and makes itself known.
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Link>, Trouble>>;
+
+    /// How many batches of steps may be on their way at once.
+    fn batches(&self) -> usize;
 }
 
 /// One connection to an engine. What was sent and not answered may have happened or not.

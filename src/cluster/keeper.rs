@@ -19,9 +19,6 @@ use tokio::time::MissedTickBehavior;
 /// The most steps of one batch: keeps the engine busy with us for about a millisecond at most.
 const BATCH: usize = 256;
 
-/// Batches on their way at once: one is being answered while the next is sent.
-const BATCHES: usize = 4;
-
 /// How often a node says that it is there.
 const BEAT: Duration = Duration::from_millis(500);
 
@@ -216,7 +213,7 @@ impl Keeper {
                     beating = true;
                     on_its_way.push(self.beating(link));
                 }
-                count = queue.recv_many(&mut waiting, BATCH), if batches < BATCHES => {
+                count = queue.recv_many(&mut waiting, BATCH), if batches < self.engine.batches() => {
                     if count == 0 {
                         return Ok(());
                     }

@@ -157,6 +157,11 @@ impl Engine for Postgres {
         }
         .boxed()
     }
+
+    /// Batches exclude each other there: a second one would only make both smaller, and each costs a commit.
+    fn batches(&self) -> usize {
+        1
+    }
 }
 
 impl Connection {

@@ -145,6 +145,11 @@ impl Engine for Redis {
         }
         .boxed()
     }
+
+    /// One is being answered while the next is sent.
+    fn batches(&self) -> usize {
+        4
+    }
 }
 
 impl Connection {
