@@ -1,7 +1,7 @@
 //! Tokens with their keys go out as packages of a PSKC container (RFC 6030): what leaves is encrypted here.
 
 use super::codes::token_of;
-use super::{Operations, PATIENCE};
+use super::{Operations, PATIENCE_LIST};
 use crate::admin::caller::Actor;
 use crate::admin::evidence::{Acted, Outcome};
 use crate::admin::protocol::{Exported, Mode, Password, Told};
@@ -72,7 +72,7 @@ impl Operations {
                 right: "inventory, issued, set-up, active, suspended or revoked",
             })?),
         };
-        let deadline = now.mono.plus(PATIENCE);
+        let deadline = now.mono.plus(PATIENCE_LIST);
         let after = wanted.after.as_deref();
         let records = self.registry().tokens(state, after, PACKAGES_MAX, deadline).await?;
         let next =

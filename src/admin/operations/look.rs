@@ -1,7 +1,7 @@
 //! What there is to see of contracts, users and tokens; nothing changes.
 
 use super::scene::{contract_id, serial_number, zone};
-use super::{Operations, PATIENCE};
+use super::{Operations, PATIENCE, PATIENCE_LIST};
 use crate::admin::caller::Actor;
 use crate::admin::protocol::{ContractShown, PAGE_MAX, TokenShown, Told, UserShown};
 use crate::admin::refusal::Refuse;
@@ -94,7 +94,7 @@ impl Operations {
         // Where some of a page are left out, it takes more than a page to fill one.
         let size = if wanted.locked { PAGE_MAX } else { limit };
         loop {
-            let deadline = now.mono.plus(PATIENCE);
+            let deadline = now.mono.plus(PATIENCE_LIST);
             let page = self.registry().users(contract.as_ref(), after.as_deref(), size, deadline).await?;
             let last = page.len() < size;
             for registered in page {
@@ -169,7 +169,7 @@ impl Operations {
         let mut tokens = Vec::new();
         let size = if wanted.is_some() { PAGE_MAX } else { limit };
         loop {
-            let deadline = now.mono.plus(PATIENCE);
+            let deadline = now.mono.plus(PATIENCE_LIST);
             let page = self.registry().tokens(of_entry, after.as_deref(), size, deadline).await?;
             let last = page.len() < size;
             for record in page {

@@ -94,6 +94,10 @@ pub struct Ground {
 /// How long whoever asks waits for the directory.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long whoever asks for a list does: a page of 500 users is some 2,000 searches, 2 ms each where the directory is
+/// busy. Below the 20 s of an HTTP request.
+const PATIENCE_LIST: Duration = Duration::from_secs(15);
+
 /// Why an act came to nothing, and the marks that are left behind: failures that count, codes that are used up.
 struct Failed {
     why: Refuse,
