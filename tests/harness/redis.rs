@@ -1,11 +1,13 @@
-//! A real redis-server on a loopback port with a folder of its own, for as long as the value lives.
+//! A real redis-server, or another that speaks as it does, on a loopback port with a folder of its own, for as long as the value lives.
 
 use super::process::{Family, free_port, succeeded};
 use super::wait_for;
 use std::process::{Command, Stdio};
 
-/// Debian's package `redis-server`.
-const SERVER: &str = "/usr/bin/redis-server";
+/// Debian's package `redis-server`, unless `SEKISHO_REDIS_SERVER` names another: `/usr/bin/valkey-server`.
+fn server() -> String {
+    std::env::var("SEKISHO_REDIS_SERVER").unwrap_or_else(|_| "/usr/bin/redis-server".to_owned())
+}
 
 /// A running Redis; every write is on its disk before it is answered (`appendfsync always`).
 pub struct Redis {
@@ -72,7 +74,7 @@ impl Redis {
     pub fn run(&mut self) {
         let directory = self.directory.path();
         let log = directory.join("log");
-        let mut command = Command::new(SERVER);
+        let mut command = Command::new(server());
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
             .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])
@@ -144,7 +146,7 @@ impl Sentinel {
             master.port()
         );
         std::fs::write(&file, text).unwrap();
-        let mut command = Command::new(SERVER);
+        let mut command = Command::new(server());
         command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
         let mut server = Family::start(&mut command);
         server.wait_for_port(port, || std::fs::read_to_string(&log).unwrap_or_default());
