@@ -1,4 +1,5 @@
-//! A real redis-server, or another that speaks as it does, on a loopback port with a folder of its own, for as long as the value lives.
+//! A real redis-server, or another that speaks as it does, on a loopback port with a folder of its own, for as long as the
+//! value lives.
 
 use super::process::{Family, free_port, succeeded};
 use super::wait_for;

@@ -95,7 +95,7 @@ pub struct Ground {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long whoever asks for a list does: a page of 500 users is some 2,000 searches, 2 ms each where the directory is
-/// busy. Below the 20 s of an HTTP request.
+/// busy. Below the 20 s of an HTTP request; an act, which has more to do than look, keeps to [`PATIENCE`].
 const PATIENCE_LIST: Duration = Duration::from_secs(15);
 
 /// Why an act came to nothing, and the marks that are left behind: failures that count, codes that are used up.

@@ -1,7 +1,7 @@
 //! What is there before an act: the user, the contract, the token and its stage, read from the directory at that moment.
 
 use super::actors::user_name;
-use super::{Operations, PATIENCE, PATIENCE_LIST};
+use super::{Operations, PATIENCE};
 use crate::admin::caller::Actor;
 use crate::admin::refusal::Refuse;
 use crate::admin::time_text;
@@ -126,7 +126,7 @@ impl Operations {
         }
         // A cache need not know them: their contract does.
         let Some(contract) = &record.contract else { return Ok(known) };
-        let deadline = now.mono.plus(PATIENCE_LIST);
+        let deadline = now.mono.plus(PATIENCE);
         let users = self.registry().users(Some(contract), None, super::look::ALL, deadline).await?;
         let owns = |registered: &Registered| record.owners.contains(&registered.user.id);
         Ok(users.into_iter().filter(owns).map(|registered| registered.user).collect())
