@@ -9,7 +9,7 @@
 //! What a worker decides until no more datagrams wait goes to the journal in one piece. With `durability = "memory"`
 //! nobody waits for the journal: whoever decided sends the replies, as soon as the journal has taken the entries.
 
-use super::{Answer, Case, Outgoing, Pipeline, Question, Step, evidence};
+use super::{Answer, Case, Outgoing, Pipeline, Question, Step, asking, evidence};
 use crate::audit::Audit;
 use crate::clock::{self, Moment, Mono};
 use crate::cluster::Lost;
@@ -23,7 +23,6 @@ use crate::store::{Batch, Behind, Durability, Entries, RunEvidence, Staged, Stor
 use crate::tokens::User;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Waker};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -219,16 +218,10 @@ impl Drive {
                 decided.leaving.push(Leaving::Reply(outgoing));
             }
             Step::Ask(case, question) => {
-                // In number these tasks are bounded by the admission that the case holds a place of. A task that
-                // panics drops its case, which gives everything back.
+                // In number they are bounded by the admission that the case holds a place of. One that panics drops its
+                // case, which gives everything back. The question leaves from here.
                 let drive = Arc::clone(self);
-                let mut asking = Box::pin(async move { drive.ask(case, question).await });
-                // The question leaves from here, so that the task that waits for the answer wakes up while the
-                // directory is at work. A task is polled when it begins, so no answer is missed.
-                let _inside = self.runtime.enter();
-                if asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-                    self.runtime.spawn(asking);
-                }
+                asking::begin(&self.runtime, async move { drive.ask(case, question).await });
             }
         }
     }

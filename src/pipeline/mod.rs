@@ -17,6 +17,7 @@
 //!
 //! [`drive`] is the other half: it carries out what a step says, with the journal, the sockets and the directory.
 
+mod asking;
 mod budget;
 mod case;
 mod conclusion;
