@@ -244,6 +244,29 @@ fn a_counter_goes_on_for_a_gateway_that_does_not_sign() {
 }
 
 #[test]
+fn a_code_refused_as_too_far_ahead_is_right_once_the_other_node_has_got_there() {
+    for kind in BOTH {
+        let bank = Bank::open(kind, &usual());
+        let token = bank.token("carol");
+        let far = token.field(30 * 14);
+        for _ in 0..2 {
+            assert!(bank.b.gateway.login("carol", &far).is_reject(), "{kind:?}");
+            assert_eq!(bank.b.last_reason(), "code-wrong");
+        }
+        let shown = bank.b.command(&["user", "show", "carol", "--json"]);
+        assert!(
+            shown.contains("\"failures\": 1") || shown.contains("\"failures\":1"),
+            "counted once: {shown}"
+        );
+        for at in 0..14 {
+            assert!(bank.a.gateway.login("carol", &token.field(30 * at)).is_accept(), "{kind:?} {at}");
+        }
+        assert!(bank.b.gateway.login("carol", &far).is_accept(), "{kind:?} {}", bank.b.last_reason());
+        assert!(bank.a.gateway.login("carol", &far).is_reject(), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_lock_made_on_two_nodes_holds_on_both_until_it_is_lifted_on_one() {
     for kind in BOTH {
         let builder = usual();
