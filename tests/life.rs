@@ -65,14 +65,14 @@ fn s_12_s_14_s_15_from_the_issue_over_the_setup_to_the_first_correct_code() {
     let branch = companies();
     let gateway = branch.gateway(BUSINESS);
     let issue = ["token", "issue", "--user", "taro", "--mail", "taro@example.jp"];
-    let _ = branch.refused(&issue, &["4711"], 1, "contract-not-enabled");
+    let _ = branch.refused(&issue, &["47110815"], 1, "contract-not-enabled");
     branch.enable("C-1", BUSINESS);
     for wrong in ["", "123", "123456789", "12a4", "１２３４", "1234 "] {
         let _ = branch.refused(&issue, &[wrong], 1, "start-password");
     }
     assert_eq!(branch.tokens("taro"), [], "a refusal changes nothing");
 
-    let issued = branch.json(&issue, &["4711"]);
+    let issued = branch.json(&issue, &["47110815"]);
     let serial = text(&issued["serial"]).to_owned();
     assert_eq!(branch.tokens("taro"), [(serial.clone(), "issued".into())]);
     // There is no [mail]: what would have been sent is printed, with the ids (P-A).
@@ -82,16 +82,16 @@ fn s_12_s_14_s_15_from_the_issue_over_the_setup_to_the_first_correct_code() {
         letter.contains(text(&issued["service_id"])) && letter.contains(text(&issued["user_id"])),
         "{letter}"
     );
-    assert!(!letter.contains("4711"));
+    assert!(!letter.contains("47110815"));
     let _ = branch.refused(&["token", "confirm", "--user", "taro"], &["12345678"], 1, "not-set-up");
 
     let ids = [text(&issued["service_id"]), text(&issued["user_id"])];
     let setup = ["token", "setup", "--service-id", ids[0], "--user-id", ids[1]];
-    let wrong = branch.run(&setup, &["4712"]);
+    let wrong = branch.run(&setup, &["47110816"]);
     assert_eq!(wrong.code, Some(1), "{}", wrong.told);
-    let token = branch.set_up(&issued, "4711");
+    let token = branch.set_up(&issued, "47110815");
     assert_eq!((token.serial.as_str(), token.digits, token.period), (serial.as_str(), 8, 60));
-    let again = branch.run(&setup, &["4711"]);
+    let again = branch.run(&setup, &["47110815"]);
     assert_eq!((again.code, again.out.as_str()), (Some(1), ""), "the key is handed out once");
     assert_eq!(branch.state(&serial), "set-up", "setup alone does not activate");
 
@@ -105,13 +105,13 @@ fn s_12_s_14_s_15_from_the_issue_over_the_setup_to_the_first_correct_code() {
     assert_eq!(branch.state(&serial), "active");
     assert!(gateway.operation("taro", &branch.field(&token, 0), "transfer").is_reject());
     assert!(gateway.operation("taro", &branch.field(&token, 60), "transfer").is_accept());
-    let _ = branch.refused(&issue, &["4711"], 1, "token-there");
+    let _ = branch.refused(&issue, &["47110815"], 1, "token-there");
     let _ = branch.refused(&["token", "confirm", "--user", "taro"], &["12345678"], 1, "active-already");
     let show = branch.json(&["token", "show", &serial], &[]);
     assert_eq!((text(&show["user"]), text(&show["contract"])), ("taro", "C-1"));
     let log = branch.world.daemon.log();
     let audit = format!("{:?}", branch.world.audit());
-    for secret in ["4711", token.secret_hex.as_str()] {
+    for secret in ["47110815", token.secret_hex.as_str()] {
         assert!(!log.contains(secret) && !audit.contains(secret), "{secret} in a log");
     }
 }
