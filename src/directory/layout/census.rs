@@ -35,10 +35,15 @@ impl Census {
     /// others. Gives the *other* users whose tokens have begun or ceased to collide by this: assemble and enter them
     /// again, which changes nobody else in turn. Of the tokens in `shared` the user may be one owner of several.
     pub fn enter(&mut self, user: &mut User, shared: &[EntryId]) -> HashSet<EntryId> {
-        let tokens = match &user.tokens {
+        let tokens: Vec<Having> = match &user.tokens {
             Tokens::These(tokens) => tokens.iter().map(|token| (token.id, self.key(&token.serial))).collect(),
             Tokens::TooMany(_) => Vec::new(),
         };
+        if let [one] = tokens.as_slice()
+            && self.enter_alone(user.id, one)
+        {
+            return HashSet::new();
+        }
         let changed = self.replace(user.id, &tokens);
         if let Tokens::These(tokens) = &mut user.tokens {
             for token in tokens {
@@ -56,6 +61,18 @@ impl Census {
     /// Forgets a user; gives the users whose tokens have ceased to collide by this: assemble and enter them again.
     pub fn leave(&mut self, user: EntryId) -> HashSet<EntryId> {
         self.replace(user, &[])
+    }
+
+    /// Enters the only token of a user who had none, if nobody has it or its serial number: nearly everybody, when all are
+    /// read. Nothing collides then.
+    fn enter_alone(&mut self, user: EntryId, &(token, serial): &Having) -> bool {
+        let is_new = self.tokens(user).next().is_none()
+            && self.owners(token).next().is_none()
+            && self.carriers(serial).next().is_none();
+        if is_new {
+            self.add(user, &(token, serial));
+        }
+        is_new
     }
 
     fn defect(&self, token: &Token, shared: &[EntryId]) -> Option<Defect> {
@@ -79,15 +96,19 @@ impl Census {
             self.owners.remove(&(token, user));
             self.serials.remove(&(serial, token, user));
         }
-        for &(token, serial) in tokens {
-            self.users.insert((user, token, serial));
-            self.owners.insert((token, user));
-            self.serials.insert((serial, token, user));
+        for having in tokens {
+            self.add(user, having);
         }
         let is = self.contested(touched());
         let mut changed: HashSet<EntryId> = was.symmetric_difference(&is).map(|(user, _)| *user).collect();
         changed.remove(&user);
         changed
+    }
+
+    fn add(&mut self, user: EntryId, &(token, serial): &Having) {
+        self.users.insert((user, token, serial));
+        self.owners.insert((token, user));
+        self.serials.insert((serial, token, user));
     }
 
     /// The users, each with their token, among whom some of these tokens collide.

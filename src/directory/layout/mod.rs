@@ -328,6 +328,11 @@ impl Layout {
         dns(texts.take(Layout::REFERENCES_MAX))
     }
 
+    /// Whether an entry holds a token's key.
+    pub fn holds_key(&self, entry: &Entry) -> bool {
+        entry.all(&self.token.secret).next().is_some()
+    }
+
     /// The DNs of the users that a token's entry names as its owners.
     pub fn owner_dns(&self, token: &Entry) -> Vec<Dn> {
         let TokensAt::Owned(owner) = &self.tokens else { return Vec::new() };

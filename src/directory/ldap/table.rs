@@ -15,6 +15,7 @@ use crate::directory::layout::{Assembled, Census, Layout, TokensAt};
 use crate::identity::EntryId;
 use crate::state::Bindings;
 use ahash::RandomState;
+use std::cmp::Reverse;
 use std::collections::hash_map::{Entry as Slot, HashMap};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,20 +40,17 @@ pub enum Content {
 #[derive(Default)]
 pub struct Changes {
     /// Rows that are new or different.
-    pub put: HashMap<EntryId, Packed>,
+    pub put: HashMap<EntryId, Packed, RandomState>,
     /// Rows that are gone.
-    pub gone: HashSet<EntryId>,
+    pub gone: HashSet<EntryId, RandomState>,
     /// Rows that are still there; only meaningful with [`Changes::settle`].
-    pub present: HashSet<EntryId>,
+    pub present: HashSet<EntryId, RandomState>,
 }
 
-/// Whether an entry is worth keeping at hand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sharing {
-    /// At most one other entry leads to it.
-    Single,
-    /// Several do.
-    Shared,
+/// An entry of a row, with its DN in the form it is compared in where that is asked for.
+struct Read {
+    entry: Entry,
+    dn: Option<Dn>,
 }
 
 /// So much would disappear at once that somebody has to look first.
@@ -79,7 +77,7 @@ pub struct Table {
     /// Who refers to each DN.
     referrers: Index,
     census: Census,
-    at_hand: Mutex<HashMap<EntryId, Arc<Entry>>>,
+    at_hand: Mutex<HashMap<EntryId, Arc<Entry>, RandomState>>,
     /// The keys that the users were made with.
     keys: u64,
 }
@@ -163,6 +161,9 @@ impl Table {
 
     /// Puts changes of both contents into effect.
     pub async fn apply(&mut self, changes: [(Content, Changes); 2]) {
+        if self.users.is_empty() && self.others.is_empty() {
+            return self.fill(changes).await;
+        }
         let mut affected = HashSet::new();
         for (content, changes) in changes {
             for id in changes.gone.into_iter().filter(|id| !changes.put.contains_key(id)) {
@@ -173,6 +174,32 @@ impl Table {
             }
         }
         self.refill(affected).await;
+    }
+
+    /// Fills an empty table: first what users lead to, so that each user need be read and made only once.
+    async fn fill(&mut self, mut changes: [(Content, Changes); 2]) {
+        changes.sort_by_key(|(content, _)| Reverse(*content));
+        let mut colliding = HashSet::new();
+        for (content, changes) in changes {
+            for (count, (id, row)) in changes.put.into_iter().enumerate() {
+                let read = self.read_for(content, id, &row);
+                match content {
+                    Content::Users => self.users.insert(id, row),
+                    Content::Others => self.others.insert(id, row),
+                };
+                if let Some(read) = read {
+                    self.enter_row(content, id, &read);
+                    match content {
+                        Content::Users => colliding.extend(self.enter_user(&read.entry)),
+                        Content::Others => self.show_contract(id, None, Some(&read)),
+                    }
+                }
+                if count % BATCH == BATCH - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        self.enter_again(colliding);
     }
 
     /// Puts one change into effect.
@@ -223,17 +250,18 @@ impl Table {
             (Slot::Vacant(_), None) => None,
         };
         self.at_hand().remove(&id);
-        let old = old.and_then(|old| self.read(id, &old));
-        let new = self.rows(content).get(&id).and_then(|row| self.read(id, row));
-        for entry in old.iter().chain(&new) {
-            self.collect(content, id, entry, affected);
+        let old = old.and_then(|old| self.read_for(content, id, &old));
+        let new = self.rows(content).get(&id).and_then(|row| self.read_for(content, id, row));
+        for read in old.iter().chain(&new) {
+            self.collect(content, id, read, affected);
         }
         if let Some(old) = &old {
             self.index(content, id, old, Index::forget);
-            if content == Content::Users && new.as_ref().is_none_or(|new| new.id != old.id) {
-                self.bindings.remove(old.id);
-                self.known_as.remove(&old.id);
-                let freed = self.census.leave(old.id);
+            let known_as = old.entry.id;
+            if content == Content::Users && new.as_ref().is_none_or(|new| new.entry.id != known_as) {
+                self.bindings.remove(known_as);
+                self.known_as.remove(&known_as);
+                let freed = self.census.leave(known_as);
                 affected.extend(freed.into_iter().map(|user| self.row_of(user)));
             }
         }
@@ -241,10 +269,15 @@ impl Table {
             self.show_contract(id, old.as_ref(), new.as_ref());
         }
         if let Some(new) = &new {
-            self.index(content, id, new, Index::note);
-            if content == Content::Users && new.id != id {
-                self.known_as.insert(new.id, id);
-            }
+            self.enter_row(content, id, new);
+        }
+    }
+
+    /// Notes where a new row is, what it refers to, and the identity of its user.
+    fn enter_row(&mut self, content: Content, id: EntryId, read: &Read) {
+        self.index(content, id, read, Index::note);
+        if content == Content::Users && read.entry.id != id {
+            self.known_as.insert(read.entry.id, id);
         }
     }
 
@@ -259,18 +292,17 @@ impl Table {
     }
 
     /// Tells the bindings of contracts, and whether their container can be seen at all.
-    fn show_contract(&self, id: EntryId, old: Option<&Entry>, new: Option<&Entry>) {
+    fn show_contract(&self, id: EntryId, old: Option<&Read>, new: Option<&Read>) {
         let contracts = self.bindings.contracts();
-        let is_container =
-            |entry: &Entry| Dn::parse(&entry.dn).is_some_and(|dn| self.reading.is_contract_base(&dn));
+        let is_container = |read: &Read| read.dn.as_ref().is_some_and(|dn| self.reading.is_contract_base(dn));
         if new.is_some_and(is_container) {
             contracts.set_known(true);
         } else if old.is_some_and(is_container) {
             contracts.set_known(false);
         }
-        match new.and_then(|entry| self.reading.contract(entry)) {
+        match new.and_then(|read| self.reading.contract(&read.entry)) {
             Some(contract) => contracts.put(id, &contract, now().mono),
-            None if old.is_some_and(|entry| entry.is_a(CONTRACT_CLASS)) => contracts.remove(id),
+            None if old.is_some_and(|read| read.entry.is_a(CONTRACT_CLASS)) => contracts.remove(id),
             None => {}
         }
     }
@@ -280,14 +312,12 @@ impl Table {
         &mut self,
         content: Content,
         id: EntryId,
-        entry: &Entry,
+        Read { entry, dn }: &Read,
         act: fn(&mut Index, &Dn, Content, EntryId),
     ) {
         let layout = &self.settings.layout;
-        if (content == Content::Others || is_owned(layout))
-            && let Some(dn) = Dn::parse(&entry.dn)
-        {
-            act(&mut self.places, &dn, content, id);
+        if let Some(dn) = dn {
+            act(&mut self.places, dn, content, id);
         }
         let references = match content {
             Content::Users => [layout.token_dns(entry), layout.policy_dns(entry)],
@@ -299,16 +329,16 @@ impl Table {
     }
 
     /// The users who may be different when this entry appears, changes or goes.
-    fn collect(&self, content: Content, id: EntryId, entry: &Entry, affected: &mut HashSet<EntryId>) {
+    fn collect(&self, content: Content, id: EntryId, read: &Read, affected: &mut HashSet<EntryId>) {
         if content == Content::Users {
             affected.insert(id);
             return;
         }
-        self.collect_owners(entry, affected);
-        let Some(dn) = Dn::parse(&entry.dn) else { return };
-        affected.extend(self.referrers.find(&dn, Content::Users));
+        self.collect_owners(&read.entry, affected);
+        let Some(dn) = &read.dn else { return };
+        affected.extend(self.referrers.find(dn, Content::Users));
         // Tokens that name these parameters: their users, too.
-        for id in self.referrers.find(&dn, Content::Others) {
+        for id in self.referrers.find(dn, Content::Others) {
             let Some(token) = self.others.get(&id).and_then(|row| self.read(id, row)) else { continue };
             self.collect_owners(&token, affected);
             if let Some(dn) = Dn::parse(&token.dn) {
@@ -332,7 +362,11 @@ impl Table {
                 tokio::task::yield_now().await;
             }
         }
-        // They were made before it was known that somebody else has the same token, or has no longer.
+        self.enter_again(colliding);
+    }
+
+    /// They were made before it was known that somebody else has the same token, or has no longer.
+    fn enter_again(&mut self, colliding: HashSet<EntryId>) {
         for user in colliding {
             self.enter(self.row_of(user));
         }
@@ -340,10 +374,14 @@ impl Table {
 
     /// Makes one user anew; gives the others whose tokens collide with theirs.
     fn enter(&mut self, id: EntryId) -> HashSet<EntryId> {
-        let Some(entry) = self.users.get(&id).and_then(|row| self.read(id, row)) else {
-            return HashSet::new();
-        };
-        let Assembled { mut user, names, shared } = self.assemble(&entry);
+        match self.users.get(&id).and_then(|row| self.read(id, row)) {
+            Some(entry) => self.enter_user(&entry),
+            None => HashSet::new(),
+        }
+    }
+
+    fn enter_user(&mut self, entry: &Entry) -> HashSet<EntryId> {
+        let Assembled { mut user, names, shared } = self.assemble(entry);
         let others = self.census.enter(&mut user, &shared);
         tell_unusable(&user, &self.events);
         self.bindings.put(user, &names, now().mono);
@@ -356,14 +394,9 @@ impl Table {
             && let Some(dn) = Dn::parse(&entry.dn)
         {
             let tokens = self.referrers.find(&dn, Content::Others).take(Layout::REFERENCES_MAX + 1);
-            owned.extend(tokens.filter_map(|id| self.other(id, Sharing::Single)));
+            owned.extend(tokens.filter_map(|id| self.other(id)));
         }
-        let find = |dn: &Dn| {
-            let mut users =
-                [Content::Users, Content::Others].into_iter().flat_map(|by| self.referrers.find(dn, by));
-            let sharing = if users.nth(1).is_some() { Sharing::Shared } else { Sharing::Single };
-            self.places.find(dn, Content::Others).next().and_then(|id| self.other(id, sharing))
-        };
+        let find = |dn: &Dn| self.places.find(dn, Content::Others).next().and_then(|id| self.other(id));
         self.reading.user(&self.settings, entry, &owned, &find)
     }
 
@@ -371,12 +404,13 @@ impl Table {
         self.known_as.get(&user).copied().unwrap_or(user)
     }
 
-    fn other(&self, id: EntryId, sharing: Sharing) -> Option<Arc<Entry>> {
+    /// An entry that users lead to. Tokens are their users' own; everything else many share, and it is kept at hand.
+    fn other(&self, id: EntryId) -> Option<Arc<Entry>> {
         if let Some(entry) = self.at_hand().get(&id) {
             return Some(Arc::clone(entry));
         }
         let entry = Arc::new(self.read(id, self.others.get(&id)?)?);
-        if sharing == Sharing::Single {
+        if self.settings.layout.holds_key(&entry) {
             return Some(entry);
         }
         let mut at_hand = self.at_hand();
@@ -387,8 +421,16 @@ impl Table {
         Some(entry)
     }
 
-    fn at_hand(&self) -> MutexGuard<'_, HashMap<EntryId, Arc<Entry>>> {
+    fn at_hand(&self) -> MutexGuard<'_, HashMap<EntryId, Arc<Entry>, RandomState>> {
         self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An entry with its DN where the content's DNs are led to.
+    fn read_for(&self, content: Content, id: EntryId, row: &Packed) -> Option<Read> {
+        let entry = self.read(id, row)?;
+        let is_led_to = content == Content::Others || is_owned(&self.settings.layout);
+        let dn = is_led_to.then(|| Dn::parse(&entry.dn)).flatten();
+        Some(Read { entry, dn })
     }
 
     fn read(&self, id: EntryId, row: &Packed) -> Option<Entry> {
