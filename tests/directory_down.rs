@@ -2,9 +2,10 @@
 
 use crate::harness::gateway::Signed;
 use crate::harness::{
-    Gateway, Manners, PASSWORD, Proxy, Reply, Request, SECRET, World, WorldBuilder, code, slapd, wait_for,
+    Daemon, Gateway, Manners, PASSWORD, Proxy, Reply, Request, SECRET, World, WorldBuilder, code, person,
+    slapd, wait_for,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A gateway that waits a second, and a directory that has half of one.
 fn impatient() -> WorldBuilder {
@@ -310,9 +311,24 @@ fn a_storm_on_a_dead_directory_does_not_keep_others_waiting() {
 fn a_daemon_that_starts_before_its_directory_waits_for_it() {
     let mut world = impatient().prepare();
     world.slapd.stop();
-    let daemon = crate::harness::Daemon::launch(&world.config, &[]);
+    let daemon = Daemon::launch(&world.config, &[]);
     wait_for("the trouble to be told", || (!daemon.events("directory-down").is_empty()).then_some(()));
     assert!(daemon.events("ready").is_empty(), "not ready without its users");
     world.slapd.run();
     wait_for("readiness", || (!daemon.events("ready").is_empty()).then_some(()));
+}
+
+#[test]
+fn a_directory_that_takes_more_than_a_minute_to_read_is_waited_for() {
+    let people = (0..52).map(|at| person(&format!("user-{at:02}"), &[(6, 30)])).collect();
+    let world = WorldBuilder { proxy: Some(Proxy::listen()), ..WorldBuilder::of(people) }.prepare();
+    world.proxy.as_ref().unwrap().behave(Manners::Narrow);
+    let begun = Instant::now();
+    let mut daemon = Daemon::launch(&world.config, &[]);
+    while daemon.events("ready").is_empty() {
+        assert!(daemon.is_running(), "given up after {} s: {}", begun.elapsed().as_secs(), daemon.log());
+        assert!(begun.elapsed() < Duration::from_secs(140), "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(60), "not slow enough to show anything");
 }

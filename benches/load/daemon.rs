@@ -50,7 +50,8 @@ impl Daemon {
             &["serve", "--log-format", "json", "--config", &config],
             setting.on,
         );
-        let (radius, http) = process.wait_for("ready line", Duration::from_secs(120), |line| {
+        // Five million users take five minutes.
+        let (radius, http) = process.wait_for("ready line", Duration::from_secs(900), |line| {
             let value: serde_json::Value = serde_json::from_str(line).ok()?;
             let fields = value.get("fields").unwrap_or(&value);
             let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();

@@ -94,8 +94,10 @@ pub enum StartError {
     /// The embedded directory cannot be opened.
     #[error("the embedded directory cannot be used: {0}")]
     Embedded(#[from] EmbeddedProblem),
-    /// The directory could not be read within a minute.
-    #[error("the directory could not be read for the first time within 60 s ({0})")]
+    /// Nothing came from the directory for a minute.
+    #[error(
+        "nothing has come from the directory for 60 s, and it has not been read for the first time ({0})"
+    )]
     DirectorySilent(String),
     /// The directory's own binds ask for codes.
     #[error(
@@ -132,8 +134,11 @@ pub enum StartError {
 /// Delayed rejects that may wait at once.
 const HOLD_MAX: usize = 65_536;
 
-/// How long the directory may take to be read for the first time before the start is given up.
-const FIRST_READING: Duration = Duration::from_secs(60);
+/// How long nothing may come from the directory, before it has been read for the first time, until the start is given up.
+const NOTHING_COMES: Duration = Duration::from_secs(60);
+
+/// How often systemd is told that the reading goes on.
+const TELL: Duration = Duration::from_secs(1);
 
 /// Starts everything. When it returns, requests are answered.
 ///
@@ -346,9 +351,17 @@ fn random_key() -> std::io::Result<[u8; 32]> {
 
 /// Waits until what the directory holds is known: nobody is answered from half a table.
 async fn first_reading(bindings: &Bindings, directory: &dyn Directory) -> Result<(), StartError> {
-    let begun = clock::now().mono;
-    while !bindings.is_fresh(clock::now().mono) {
-        if clock::now().mono.since(begun) > FIRST_READING {
+    let mut now = clock::now().mono;
+    let (mut read, mut last, mut told) = (bindings.progress(), now, now);
+    while !bindings.is_fresh(now) {
+        if bindings.progress() != read {
+            (read, last) = (bindings.progress(), now);
+            if now.since(told) >= TELL {
+                systemd::starting(&format!("reading the directory: {read} so far"), NOTHING_COMES);
+                told = now;
+            }
+        }
+        if now.since(last) > NOTHING_COMES {
             let troubles = directory
                 .servers()
                 .into_iter()
@@ -356,6 +369,7 @@ async fn first_reading(bindings: &Bindings, directory: &dyn Directory) -> Result
             return Err(StartError::DirectorySilent(troubles.collect::<Vec<_>>().join("; ")));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
+        now = clock::now().mono;
     }
     Ok(())
 }

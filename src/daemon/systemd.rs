@@ -43,6 +43,12 @@ pub fn notify(phase: Phase, status: &str) {
     }
 }
 
+/// Tells systemd that the start goes on: it shall wait twice as long as we do for the next sign of life.
+pub fn starting(text: &str, patience: Duration) {
+    let wait = u32::try_from(patience.saturating_mul(2).as_micros()).unwrap_or(u32::MAX);
+    send(&[NotifyState::Status(&one_line(text)), NotifyState::ExtendTimeoutUsec(wait)]);
+}
+
 /// Changes what `systemctl status` shows.
 pub fn status(text: &str) {
     send(&[NotifyState::Status(&one_line(text))]);

@@ -26,6 +26,7 @@ pub struct Bindings {
     users: DashMap<EntryId, Held, RandomState>,
     loaded: AtomicBool,
     confirmed: AtomicU64,
+    progress: AtomicU64,
     proofs: Proofs,
 }
 
@@ -92,6 +93,7 @@ impl Bindings {
             users: super::large(),
             loaded: AtomicBool::new(false),
             confirmed: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
             proofs: Proofs::none(),
         }
     }
@@ -200,6 +202,22 @@ impl Bindings {
     pub fn confirm(&self, now: Mono) {
         self.confirmed.fetch_max(now.nanos(), Ordering::Release);
         self.loaded.store(true, Ordering::Release);
+    }
+
+    /// So many entries have been read for the table in one go. Fewer than before are no progress: who reads the same
+    /// again and again gets nowhere.
+    pub fn reading(&self, entries: u64) {
+        self.progress.fetch_max(entries, Ordering::Relaxed);
+    }
+
+    /// More of what has been read was entered.
+    pub fn entering(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Goes up while the table is being filled: whoever waits for it sees that it goes on.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
     }
 
     /// How long ago the table was confirmed; `None` if never.
@@ -359,6 +377,17 @@ mod tests {
         assert!(matches!(look_up(&bindings, "a", NOW.plus(Duration::from_secs(301))), Known::Stale));
         bindings.confirm(NOW.plus(Duration::from_secs(302)));
         assert!(matches!(look_up(&bindings, "a", NOW.plus(Duration::from_secs(303))), Known::One(_)));
+    }
+
+    #[test]
+    fn reading_the_same_again_is_no_progress() {
+        let bindings = Bindings::new(COMPLETE);
+        for (entries, progress) in [(1, 1), (5, 5), (1, 5), (5, 5), (6, 6)] {
+            bindings.reading(entries);
+            assert_eq!(bindings.progress(), progress);
+        }
+        bindings.entering();
+        assert_eq!(bindings.progress(), 7);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Manners {
     Silent,
     /// Passed on octet for octet, slowly.
     Slow,
+    /// Passed on, but at most some 500 octets a second on each connection.
+    Narrow,
     /// Replaced by octets that are no LDAP.
     Garbage,
     /// Kept, both ways, until manners are others: a broken network that is mended before anybody has noticed. What was
@@ -134,6 +136,10 @@ impl Shared {
                 Manners::Slow => read.iter().try_for_each(|octet| {
                     std::thread::sleep(Duration::from_millis(100));
                     client.write_all(&[*octet])
+                }),
+                Manners::Narrow => read.chunks(50).try_for_each(|piece| {
+                    std::thread::sleep(Duration::from_millis(100));
+                    client.write_all(piece)
                 }),
                 Manners::Garbage => client.write_all(&vec![0xa5; read.len()]),
                 Manners::HalfClosed => {

@@ -66,7 +66,8 @@ pub async fn follow(shared: Arc<Shared>) {
             bookmark = Bookmark { server: Some(Arc::clone(&link.url)), cookies: [None, None] };
         }
         let begun = now().mono;
-        let mut session = Session { shared: &shared, link: &link, table: &mut table, begun, live: false };
+        let mut session =
+            Session { shared: &shared, link: &link, table: &mut table, begun, live: false, read: 0 };
         let Err(end) = session.run(&mut bookmark).await;
         if session.live {
             pause = PAUSE.0;
@@ -114,6 +115,8 @@ struct Session<'a> {
     begun: Mono,
     /// Whether both contents have been refreshed.
     live: bool,
+    /// Entries that have come.
+    read: u64,
 }
 
 impl Session<'_> {
@@ -202,6 +205,8 @@ impl Session<'_> {
             Response::Entry(entry) => {
                 let state = message.control(SYNC_STATE)?.ok_or(super::ber::Malformed)?;
                 let State { change, id, cookie } = State::parse(state)?;
+                self.read += 1;
+                self.shared.bindings.reading(self.read);
                 part.remember(cookie);
                 let row = match change {
                     Change::Put => Some(self.shared.reading.phrases.pack(entry)),

@@ -54,7 +54,7 @@ pub async fn poll(shared: Arc<Shared>, every: Duration) {
 /// Reads both contents; anything less than everything is trouble (LDAP-16).
 async fn read(shared: &Shared, link: &Link, table: &Table) -> Result<[(Content, Changes); 2], Trouble> {
     let mut connection = link.connect().await?;
-    let mut whole = Vec::new();
+    let (mut whole, mut count) = (Vec::new(), 0);
     for (content, filter) in
         [(Content::Users, &shared.reading.users), (Content::Others, &shared.reading.others)]
     {
@@ -66,7 +66,7 @@ async fn read(shared: &Shared, link: &Link, table: &Table) -> Result<[(Content, 
                 criticality: Criticality::Critical,
                 value: Some(page(PAGE, &cookie)),
             };
-            let asking = one_page(shared, &mut connection, filter, paged, &mut changes);
+            let asking = one_page(shared, &mut connection, filter, paged, (&mut changes, &mut count));
             cookie = within(shared.settings.timeout.saturating_mul(5), asking).await?;
             if cookie.is_empty() {
                 break;
@@ -84,7 +84,7 @@ async fn one_page(
     connection: &mut super::connection::Connection,
     filter: &Filter,
     paged: Control,
-    changes: &mut Changes,
+    (changes, count): (&mut Changes, &mut u64),
 ) -> Result<Vec<u8>, Trouble> {
     let attributes = shared.reading.attribute_list();
     let search = Search {
@@ -98,6 +98,8 @@ async fn one_page(
     };
     let end = connection
         .search(&search, |raw| {
+            *count += 1;
+            shared.bindings.reading(*count);
             let id = shared.reading.entry(&shared.settings, raw, None).map(|entry| entry.id);
             let id = id.unwrap_or_else(|| EntryId::of_dn(raw.dn));
             changes.put.insert(id, shared.reading.phrases.pack(raw));

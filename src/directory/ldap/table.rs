@@ -195,7 +195,7 @@ impl Table {
                     }
                 }
                 if count % BATCH == BATCH - 1 {
-                    tokio::task::yield_now().await;
+                    self.give_way().await;
                 }
             }
         }
@@ -359,10 +359,15 @@ impl Table {
         for (count, id) in affected.into_iter().enumerate() {
             colliding.extend(self.enter(id));
             if count % BATCH == BATCH - 1 {
-                tokio::task::yield_now().await;
+                self.give_way().await;
             }
         }
         self.enter_again(colliding);
+    }
+
+    async fn give_way(&self) {
+        self.bindings.entering();
+        tokio::task::yield_now().await;
     }
 
     /// They were made before it was known that somebody else has the same token, or has no longer.
