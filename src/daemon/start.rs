@@ -94,9 +94,10 @@ pub enum StartError {
     /// The embedded directory cannot be opened.
     #[error("the embedded directory cannot be used: {0}")]
     Embedded(#[from] EmbeddedProblem),
-    /// Nothing came from the directory for a minute.
+    /// Nothing new came from the directory for a minute.
     #[error(
-        "nothing has come from the directory for 60 s, and it has not been read for the first time ({0})"
+        "nothing new has come from the directory for 60 s, and it has never been read whole ({0}); \
+         `sekisho check --online` tries its servers"
     )]
     DirectorySilent(String),
     /// The directory's own binds ask for codes.
@@ -134,7 +135,7 @@ pub enum StartError {
 /// Delayed rejects that may wait at once.
 const HOLD_MAX: usize = 65_536;
 
-/// How long nothing may come from the directory, before it has been read for the first time, until the start is given up.
+/// How long nothing new may come from the directory, before it has been read whole once, until the start is given up.
 const NOTHING_COMES: Duration = Duration::from_secs(60);
 
 /// How often systemd is told that the reading goes on.

@@ -34,10 +34,12 @@ pub fn begin(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) 
         return;
     }
     let mut waits = asking.waits();
-    match waits.woken {
-        true => drop(runtime.spawn(work)),
-        false => waits.work = Some(work),
+    if !waits.woken {
+        waits.work = Some(work);
+        return;
     }
+    drop(waits);
+    runtime.spawn(work);
 }
 
 impl Asking {

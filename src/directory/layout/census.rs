@@ -65,12 +65,13 @@ impl Census {
 
     /// Enters the only token of a user who had none, if nobody has it or its serial number: nearly everybody, when all are
     /// read. Nothing collides then.
-    fn enter_alone(&mut self, user: EntryId, &(token, serial): &Having) -> bool {
+    fn enter_alone(&mut self, user: EntryId, having: &Having) -> bool {
+        let &(token, serial) = having;
         let is_new = self.tokens(user).next().is_none()
             && self.owners(token).next().is_none()
             && self.carriers(serial).next().is_none();
         if is_new {
-            self.add(user, &(token, serial));
+            self.add(user, having);
         }
         is_new
     }
