@@ -7,11 +7,10 @@ use super::protocol::RequestShown;
 use super::refusal::Refuse;
 use super::time_text;
 use crate::clock::Wall;
+use crate::directory::tables;
 use crate::policy::four_eyes::{self, Answer, Fate};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The file in the state directory.
@@ -50,10 +49,7 @@ impl Requests {
     /// # Errors
     /// A file that cannot be used.
     pub fn open(folder: &Path) -> Result<Requests, Refuse> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(folder.join(FILE)).map_err(unusable)?;
-        let database = Database::builder().create_file(file).map_err(unusable)?;
+        let database = tables::open(&folder.join(FILE)).map_err(unusable)?;
         let requests = Requests { database };
         // An empty change makes the table, so that reading never finds it missing.
         requests.write(|_| Ok(()))?;

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod ldap;
 pub mod registry;
 pub mod seal;
+pub mod tables;
 
 use crate::clock::Mono;
 use crate::identity::UserName;

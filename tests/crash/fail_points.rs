@@ -7,7 +7,8 @@
 use super::{Bank, USERS, dice, whole};
 use crate::harness::daemon::{Daemon, binary};
 use crate::harness::process::{kill_all, members, wait_until_gone};
-use crate::harness::wait_for;
+use crate::harness::{WorldBuilder, wait_for};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -81,15 +82,7 @@ impl Bank {
         self.tally.kills += 1;
         let config = self.world.config.clone();
         if point.thread == Thread::Any {
-            let mut command = Command::new("strace");
-            command.arg("-f").args(point.arguments()).arg(binary());
-            let mut daemon = Daemon::spawn(command, &config);
-            let reached = !daemon.becomes_ready();
-            let both = members(daemon.pid());
-            daemon.kill();
-            // What strace has started goes on without it.
-            kill_all(&both[1..]);
-            wait_until_gone(&both);
+            let reached = dies_in_a_start(point, &config);
             self.tally.starting += u32::from(reached);
             return reached;
         }
@@ -111,6 +104,20 @@ impl Bank {
         tracer.wait().unwrap();
         reached
     }
+}
+
+/// A start that ends at this point; whether it was reached.
+fn dies_in_a_start(point: Point, config: &Path) -> bool {
+    let mut command = Command::new("strace");
+    command.arg("-f").args(point.arguments()).arg(binary());
+    let mut daemon = Daemon::spawn(command, config);
+    let reached = !daemon.becomes_ready();
+    let both = members(daemon.pid());
+    daemon.kill();
+    // What strace has started goes on without it.
+    kill_all(&both[1..]);
+    wait_until_gone(&both);
+    reached
 }
 
 /// From now on the journal's thread is watched.
@@ -155,4 +162,30 @@ fn otp_25_killed_at_every_operation_on_the_disk_no_code_passes_twice() {
     whole(&bank.world);
     let tally = bank.examine();
     println!("{tried} points, {tally:?} in {:?}", begun.elapsed());
+}
+
+/// Everything that a start makes is made in the first one.
+#[test]
+fn otp_25_killed_at_every_operation_of_its_first_start_it_starts_again() {
+    let world = WorldBuilder::default().prepare();
+    for call in ["pwrite64", "fdatasync", "fsync", "ftruncate", "rename", "renameat2"] {
+        let mut nth = 1;
+        loop {
+            for made in ["state", "audit.jsonl"] {
+                let made = world.directory.path().join(made);
+                let gone =
+                    if made.is_dir() { std::fs::remove_dir_all(&made) } else { std::fs::remove_file(&made) };
+                assert!(gone.is_ok() || !made.exists(), "{gone:?}");
+            }
+            let reached =
+                dies_in_a_start(Point { thread: Thread::Any, call, nth, first: None }, &world.config);
+            if !reached {
+                break;
+            }
+            Daemon::start(&world.config).kill();
+            nth += 1;
+        }
+        println!("{call}: {}", nth - 1);
+        assert!(nth > 1, "a first start has no {call}");
+    }
 }

@@ -3,10 +3,9 @@
 use super::EmbeddedProblem;
 use super::folded;
 use super::records::{Record, TokenRecord, UserRecord};
+use crate::directory::tables::{self, NotOpened};
 use crate::identity::EntryId;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Users and tokens by identity, and who has a name or a serial number.
@@ -26,12 +25,10 @@ pub(super) struct Store {
 impl Store {
     /// Opens the file, or makes an empty one that only its owner can read.
     pub(super) fn open(file: &Path) -> Result<Store, EmbeddedProblem> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let opened =
-            options.open(file).map_err(|source| EmbeddedProblem::File { file: file.into(), source })?;
-        let database = Database::builder().create_file(opened);
-        let database = database.map_err(|error| Change::from(error).problem(file))?;
+        let database = tables::open(file).map_err(|error| match error {
+            NotOpened::File(source) => EmbeddedProblem::File { file: file.into(), source },
+            NotOpened::Tables(error) => Change::from(error).problem(file),
+        })?;
         let store = Store { file: file.into(), database };
         // An empty change makes the tables, so that reading never finds them missing.
         store.change(|_| Ok(()))?;
