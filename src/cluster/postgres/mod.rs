@@ -25,7 +25,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// What the schema says of its own form, and what this version makes.
 const FORM: &str = "select obj_description(to_regnamespace('sekisho')::oid, 'pg_namespace')";
-const FORM_NOW: &str = "sekisho 3";
+const FORM_NOW: &str = "sekisho 4";
 
 /// Held while the schema is made: nodes that start together do not make it twice.
 const LOCK: &str = "select pg_advisory_xact_lock(7165484)";

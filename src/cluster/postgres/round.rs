@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-/// Steps that have no slot and no taken note in common, so that one statement can judge all of them.
+/// Steps that have no slot and no note in common, so that one statement can judge all of them.
 pub struct Round<'s> {
     /// With their places among all steps.
     steps: Vec<(usize, &'s Step)>,
@@ -17,8 +17,9 @@ impl<'s> Round<'s> {
     pub fn all(steps: &'s [Step]) -> Vec<Round<'s>> {
         let mut rounds: Vec<(Round<'s>, HashSet<&'s [u8]>)> = Vec::new();
         for (place, step) in steps.iter().enumerate() {
-            let slots = step.slots.iter().map(|change| &change.slot.0[..]);
-            let touched: Vec<&[u8]> = slots.chain(step.takes.iter().map(|key| &key.0[..])).collect();
+            let slots = step.slots.iter().map(|change| &change.slot.0);
+            let notes = step.answer.iter().chain(&step.notes).map(|note| &note.key).chain(&step.takes);
+            let touched: Vec<&[u8]> = slots.chain(notes.map(|key| &key.0)).map(|key| &key[..]).collect();
             // Behind the last round that touches the same: the order of two such steps stays.
             let after = rounds.iter().rposition(|(_, held)| touched.iter().any(|key| held.contains(key)));
             let at = after.map_or(0, |at| at + 1);

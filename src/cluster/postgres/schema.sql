@@ -2,9 +2,11 @@
 -- under one lock, which is held until the commit is as durable as the server makes it: no two steps are ever judged by
 -- what the other has not written yet. Times are milliseconds since 1970 by the server's clock.
 create schema if not exists sekisho;
-comment on schema sekisho is 'sekisho 3';
+comment on schema sekisho is 'sekisho 4';
 
 create table if not exists sekisho.slot (key bytea primary key, value bytea not null);
+-- Room for a mark beside the one that it replaces: then the index need not be touched.
+alter table sekisho.slot set (fillfactor = 70);
 create table if not exists sekisho.pin (source text primary key);
 create table if not exists sekisho.node (
   name text primary key, seen bigint not null, ahead bigint not null, written boolean not null);
@@ -135,7 +137,8 @@ end $$;
 
 -- Settles steps that have no slot in common, each by itself all or nothing. Step 0 stands for all of them. Words: 0
 -- done, 1 a slot holds something else, 2 answered before, 3 what it takes is gone; 10 forgotten, 11 another term, 12
--- the node that may go on alone is not connected.
+-- the node that may go on alone is not connected. What is looked up is looked up key by key (a scalar subquery cannot
+-- become a join): a plan made while a table was empty would read all of it for ever.
 create or replace function sekisho.settle(
   term_now bigint, alone_now text, steps integer,
   slot_step integer[], slot_key bytea[], slot_was bytea[], slot_becomes bytea[],
@@ -147,6 +150,10 @@ create or replace function sekisho.settle(
 declare
   c sekisho.cluster;
   now_ms bigint;
+  held bytea[];
+  words integer[] := array_fill(0, array[steps]);
+  answers bytea[] := array_fill(null::bytea, array[steps]);
+  other record;
 begin
   perform pg_advisory_xact_lock(7165483);
   now_ms := sekisho.moment();
@@ -165,40 +172,45 @@ begin
       return;
     end if;
   end if;
-  return query
-  with wanted as (
-    select u.step, u.key, u.was, u.becomes, u.place, h.value as held
-    from unnest(slot_step, slot_key, slot_was, slot_becomes) with ordinality as u (step, key, was, becomes, place)
-    left join sekisho.slot h on h.key = u.key
-  ), held as (
-    select w.step, array_agg(w.held order by w.place) as found, bool_or(w.held is distinct from w.was) as other
-    from wanted w group by w.step
-  ), answered as (
-    select u.step, h.value from unnest(answer_step, answer_key) as u (step, key)
-    join sekisho.note h on h.key = u.key and h.ends > now_ms
-  ), gone as (
-    select u.step from unnest(take_step, take_key) as u (step, key)
-    where not exists (select from sekisho.note h where h.key = u.key and h.ends > now_ms)
-  ), judged as (
-    select g.step, a.value as answer, h.found,
-      case when a.step is not null then 2 when o.step is not null then 3 when h.other then 1 else 0 end as word
-    from generate_series(1, steps) as g (step)
-    left join answered a on a.step = g.step left join gone o on o.step = g.step left join held h on h.step = g.step
-  ), slots as (
-    insert into sekisho.slot as s (key, value)
-    select w.key, w.becomes from wanted w join judged j on j.step = w.step and j.word = 0
-    where w.becomes is not null on conflict (key) do update set value = excluded.value
-  ), taken as (
-    delete from sekisho.note n using unnest(take_step, take_key) as u (step, key), judged j
-    where j.step = u.step and j.word = 0 and n.key = u.key
-  ), notes as (
-    insert into sekisho.note as n (key, value, ends)
+
+  held := array(select (select h.value from sekisho.slot h where h.key = u.key)
+    from unnest(slot_key) with ordinality as u (key, place) order by u.place);
+  if held is distinct from slot_was then
+    for other in select u.step from unnest(slot_step, slot_was, held) as u (step, was, held)
+      where u.held is distinct from u.was loop
+      words[other.step] := 1;
+    end loop;
+  end if;
+  for other in select u.step from unnest(take_step, take_key) as u (step, key)
+    where coalesce((select h.ends from sekisho.note h where h.key = u.key), 0) <= now_ms loop
+    words[other.step] := 3;
+  end loop;
+  for other in select a.step, a.value from (
+    select u.step, (select case when h.ends > now_ms then h.value end from sekisho.note h where h.key = u.key) as value
+    from unnest(answer_step, answer_key) as u (step, key) offset 0) a where a.value is not null loop
+    words[other.step] := 2;
+    answers[other.step] := other.value;
+  end loop;
+
+  insert into sekisho.slot as s (key, value)
+    select u.key, u.becomes from unnest(slot_step, slot_key, slot_becomes) as u (step, key, becomes)
+    where u.becomes is not null and words[u.step] = 0
+    on conflict (key) do update set value = excluded.value;
+  if cardinality(take_key) > 0 then
+    delete from sekisho.note n where n.key = any (
+      array(select u.key from unnest(take_step, take_key) as u (step, key) where words[u.step] = 0));
+  end if;
+  insert into sekisho.note as n (key, value, ends)
     select u.key, u.value, now_ms + u.ms from unnest(note_step, note_key, note_value, note_ms) as u (step, key, value, ms)
-    join judged j on j.step = u.step and j.word = 0
-    on conflict (key) do update set value = excluded.value, ends = excluded.ends
-  ), pins as (
+    where words[u.step] = 0
+    on conflict (key) do update set value = excluded.value, ends = excluded.ends;
+  if cardinality(pin_source) > 0 then
     insert into sekisho.pin (source) select distinct u.source from unnest(pin_step, pin_source) as u (step, source)
-    join judged j on j.step = u.step and j.word = 0 on conflict do nothing
-  )
-  select j.step, j.word, j.answer, j.found from judged j order by j.step;
+      where words[u.step] = 0 on conflict do nothing;
+  end if;
+
+  return query select w.step::integer, w.word, case when w.word = 2 then answers[w.step] end,
+    case when w.word in (1, 2) then array(select held[u.place]
+      from unnest(slot_step) with ordinality as u (step, place) where u.step = w.step order by u.place) end
+    from unnest(words) with ordinality as w (word, step);
 end $$;
