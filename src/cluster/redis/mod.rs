@@ -3,6 +3,7 @@
 //! Two scripts never run at the same time in one server, and a script that has begun ends. What a server has
 //! acknowledged it can still forget in a fail-over, whatever it is told: see `docs/reliability.md`.
 
+mod asking;
 mod reading;
 
 use super::address::{Address, Host, Login, RedisAt, Tls};
@@ -25,9 +26,6 @@ const STANDING: &str = include_str!("standing.lua");
 const HELLO: &str = include_str!("hello.lua");
 const BEAT: &str = include_str!("beat.lua");
 const SETTLE: &str = include_str!("settle.lua");
-
-/// Before every key.
-const PREFIX: &[u8] = b"sekisho:";
 
 /// Redis or Valkey, alone or watched by sentinels.
 pub struct Redis {
@@ -192,35 +190,7 @@ impl Link for Connection {
         async move {
             let mut redis = self.redis.clone();
             let mut call = self.scripts.settle.prepare_invoke();
-            match fence {
-                Fence::Term(term) => call.arg(term.0),
-                Fence::WritingBack => call.arg(&b""[..]),
-            };
-            call.arg(node.alone.as_bytes()).arg(steps.len());
-            let empty = &b""[..];
-            for step in steps {
-                call.arg(step.slots.len());
-                for change in &step.slots {
-                    call.arg(&change.slot.0[..])
-                        .arg(change.from.as_deref().unwrap_or(empty))
-                        .arg(change.to.as_deref().unwrap_or(empty));
-                }
-                match &step.answer {
-                    Some(note) => call
-                        .arg(&note.key.0[..])
-                        .arg(&note.sealed[..])
-                        .arg(reading::whole_milliseconds(note.lasts)),
-                    None => call.arg(empty).arg(empty).arg(0),
-                };
-                call.arg(step.notes.len());
-                for note in &step.notes {
-                    call.arg(&note.key.0[..])
-                        .arg(&note.sealed[..])
-                        .arg(reading::whole_milliseconds(note.lasts));
-                }
-                call.arg(step.takes.as_ref().map_or(empty, |key| &key.0[..]));
-                call.arg(step.pin.map(|pin| pin.to_string()).unwrap_or_default());
-            }
+            asking::settle(&mut call, node, fence, steps);
             let said: Value = call.invoke_async(&mut redis).await.map_err(trouble)?;
             reading::settled(said, steps)
         }
@@ -234,7 +204,7 @@ impl Link for Connection {
             }
             let mut question = redis::cmd("MGET");
             for slot in slots {
-                question.arg([PREFIX, &slot.0[..]].concat());
+                question.arg(&asking::in_full(&slot.0));
             }
             let said: Value = question.query_async(&mut self.redis.clone()).await.map_err(trouble)?;
             reading::values(said, slots.len())
@@ -246,7 +216,7 @@ impl Link for Connection {
         async move {
             let verb = if then == Then::Take { "GETDEL" } else { "GET" };
             let mut question = redis::cmd(verb);
-            question.arg([PREFIX, &key.0[..]].concat());
+            question.arg(&asking::in_full(&key.0));
             question.query_async(&mut self.redis.clone()).await.map_err(trouble)
         }
         .boxed()

@@ -75,17 +75,22 @@ fn opened(said: Value) -> Result<std::vec::IntoIter<Value>, Trouble> {
 }
 
 fn one(said: Value, step: &Step) -> Option<Settled> {
-    let Value::Array(parts) = said else { return None };
+    let parts = match said {
+        Value::Array(parts) => parts,
+        said => match number(&said)? {
+            0 => return Some(Settled::Done),
+            3 => return Some(Settled::Gone),
+            _ => return None,
+        },
+    };
     let mut parts = parts.into_iter();
     let found = |said: Option<Value>| values(said?, step.slots.len()).ok();
     match number(&parts.next()?)? {
-        0 => Some(Settled::Done),
         1 => Some(Settled::Changed(found(parts.next())?)),
         2 => {
             let answer = octets(&parts.next()?)?.to_owned();
             Some(Settled::Answered(answer, found(parts.next())?))
         }
-        3 => Some(Settled::Gone),
         _ => None,
     }
 }
@@ -136,12 +141,13 @@ mod tests {
         let steps = [Step::default()];
         for said in [
             Value::Array(vec![text("ok")]),
-            Value::Array(vec![text("ok"), Value::Array(vec![Value::Int(9)])]),
+            Value::Array(vec![text("ok"), Value::Int(9)]),
+            Value::Array(vec![text("ok"), Value::Array(vec![Value::Int(0)])]),
             Value::Array(vec![text("ok"), Value::Array(vec![Value::Int(1)])]),
         ] {
             assert!(settled(said, &steps).is_err());
         }
-        let done = Value::Array(vec![text("ok"), Value::Array(vec![Value::Int(0)])]);
+        let done = Value::Array(vec![text("ok"), Value::Int(0)]);
         assert_eq!(settled(done, &steps).unwrap(), [Settled::Done]);
     }
 }
