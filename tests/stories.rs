@@ -21,6 +21,7 @@ mod codes;
 mod crash;
 mod directory_down;
 mod disk;
+mod engines;
 mod flood;
 mod formats;
 mod four_eyes;

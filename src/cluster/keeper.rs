@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-/// The most steps of one batch: keeps the engine busy with us for about a millisecond at most.
+/// Steps after which a batch is full, even if more wait: it keeps the engine busy with us for about a millisecond.
 const BATCH: usize = 256;
 
 /// How often a node says that it is there.
@@ -30,15 +30,16 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What is asked of the engine.
 pub enum Message {
-    /// Settle this, in this term.
-    Settle { term: Term, step: Box<Step>, done: oneshot::Sender<Result<Settled, Lost>> },
+    /// Settle these, in this term.
+    Settle { term: Term, steps: Vec<Step>, done: oneshot::Sender<Result<Vec<Settled>, Lost>> },
     /// Read these.
     Look { slots: Vec<SlotKey>, done: oneshot::Sender<Result<Vec<Option<SlotValue>>, Lost>> },
     /// Read this.
     Note { key: NoteKey, then: Then, done: oneshot::Sender<Result<Option<Vec<u8>>, Lost>> },
 }
 
-type Waiting = oneshot::Sender<Result<Settled, Lost>>;
+/// Who waits for some of a batch's steps, and how many.
+type Waiting = (usize, oneshot::Sender<Result<Vec<Settled>, Lost>>);
 
 /// What something on its way came to.
 enum Came {
@@ -176,7 +177,6 @@ impl Keeper {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut on_its_way: FuturesUnordered<BoxFuture<'static, Came>> = FuturesUnordered::new();
         let (mut batches, mut beating, mut pins) = (0_usize, false, self.durable.pins.len());
-        let mut waiting = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 Some(came) = on_its_way.next(), if !on_its_way.is_empty() => match came {
@@ -195,7 +195,7 @@ impl Keeper {
                         batches = batches.saturating_sub(1);
                         self.stood(sent, &stand?)?;
                         // They look how things stand now, and ask again.
-                        for done in dones {
+                        for (_, done) in dones {
                             let _ = done.send(Err(Lost::CatchingUp));
                         }
                     }
@@ -213,35 +213,36 @@ impl Keeper {
                     beating = true;
                     on_its_way.push(self.beating(link));
                 }
-                count = queue.recv_many(&mut waiting, BATCH), if batches < self.engine.batches() => {
-                    if count == 0 {
-                        return Ok(());
-                    }
-                    batches += self.send(link, &mut waiting, &on_its_way);
+                message = queue.recv(), if batches < self.engine.batches() => {
+                    let Some(message) = message else { return Ok(()) };
+                    batches += self.send(link, message, queue, &on_its_way);
                 }
             }
         }
     }
 
-    /// Sends what waits; how many batches that makes.
+    /// Sends a message, and what waits behind it; how many batches that makes.
     fn send(
         &self,
         link: &Arc<dyn Link>,
-        waiting: &mut Vec<Message>,
+        first: Message,
+        queue: &mut mpsc::Receiver<Message>,
         on_its_way: &FuturesUnordered<BoxFuture<'static, Came>>,
     ) -> usize {
-        let Way::Together(now) = self.shared.standing.load().way else {
-            waiting.drain(..).for_each(|message| message.refuse(Lost::CatchingUp));
-            return 0;
+        let now = match self.shared.standing.load().way {
+            Way::Together(now) => Some(now),
+            _ => None,
         };
-        let (mut steps, mut dones, mut others) = (Vec::new(), Vec::new(), 0_usize);
-        for message in waiting.drain(..) {
+        let (mut batch, mut dones, mut others) = (Vec::new(), Vec::new(), 0_usize);
+        let mut next = Some(first);
+        while let Some(message) = next {
             match message {
-                Message::Settle { term, step, done } if term == now => {
+                message if now.is_none() => message.refuse(Lost::CatchingUp),
+                Message::Settle { term, steps, done } if Some(term) == now => {
                     // Whoever asked may have given up waiting: then it need not happen.
                     if !done.is_closed() {
-                        steps.push(*step);
-                        dones.push(done);
+                        dones.push((steps.len(), done));
+                        batch.extend(steps);
                     }
                 }
                 message @ Message::Settle { .. } => message.refuse(Lost::CatchingUp),
@@ -250,11 +251,10 @@ impl Keeper {
                     on_its_way.push(self.reading(link, message));
                 }
             }
+            next = if batch.len() + others < BATCH { queue.try_recv().ok() } else { None };
         }
-        if steps.is_empty() {
-            return others;
-        }
-        on_its_way.push(self.settling(link, now, steps, dones));
+        let Some(now) = now.filter(|_| !batch.is_empty()) else { return others };
+        on_its_way.push(self.settling(link, now, batch, dones));
         others + 1
     }
 
@@ -275,9 +275,10 @@ impl Keeper {
             metrics.cluster_batch.observe(steps.len() as f64);
             match settled.unwrap_or(Err(Trouble::TooLate)) {
                 Ok(settled) => {
-                    for (done, settled) in dones.into_iter().zip(settled) {
+                    let mut settled = settled.into_iter();
+                    for (count, done) in dones {
                         // Whoever does not wait any more has given up: nobody is answered.
-                        let _ = done.send(Ok(settled));
+                        let _ = done.send(Ok(settled.by_ref().take(count).collect()));
                     }
                     Came::Answered(Ok(()))
                 }
@@ -288,7 +289,7 @@ impl Keeper {
                     Came::OtherTerm(now.mono, stand.unwrap_or(Err(Trouble::TooLate)), dones)
                 }
                 Err(trouble) => {
-                    for done in dones {
+                    for (_, done) in dones {
                         let _ = done.send(Err(lost_by(&trouble)));
                     }
                     Came::Answered(Err(trouble))

@@ -20,7 +20,7 @@ mod seal;
 mod standing;
 
 pub use address::{Address, Problem as AddressProblem, Tls};
-pub use engine::{Change, Note, SLOTS_MAX, Settled, Step, Term, Then, Trouble};
+pub use engine::{Change, Fence, Link, Node, Note, SLOTS_MAX, Settled, Stand, Step, Term, Then, Trouble};
 pub use form::{NoteKey, SlotKey, SlotValue, slot};
 pub use seal::{About, KEY_OCTETS};
 pub use standing::{Doubt, Silence, Standing, Way};
@@ -31,7 +31,7 @@ use crate::outcome::Reason;
 use crate::secret::Secret;
 use crate::state::Durable;
 use arc_swap::ArcSwap;
-use engine::{Engine, Node};
+use engine::Engine;
 use keeper::{Keeper, Message};
 use seal::Sealer;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-/// Steps that may wait for the engine: as many as may wait for the journal.
+/// Questions that may wait for the engine: as many as may wait for the journal.
 pub const QUEUE: usize = 8192;
 
 /// How long the lease of the node that may go on alone holds. It is renewed ten times as often.
@@ -208,12 +208,13 @@ impl Cluster {
         (**self.shared.standing.load() == *since && since.way == Way::Alone).then_some(inside)
     }
 
-    /// Settles a step in the term that the request began in.
+    /// Settles steps in the term that their requests began in, each by itself all or nothing; the answers come in their
+    /// order.
     ///
     /// # Errors
-    /// If nobody can say whether it happened, or it may not happen now.
-    pub async fn settle(&self, term: Term, step: Box<Step>, deadline: Mono) -> Result<Settled, Lost> {
-        self.ask(deadline, |done| Message::Settle { term, step, done }).await?
+    /// If nobody can say whether they happened, or they may not happen now.
+    pub async fn settle(&self, term: Term, steps: Vec<Step>, deadline: Mono) -> Result<Vec<Settled>, Lost> {
+        self.ask(deadline, |done| Message::Settle { term, steps, done }).await?
     }
 
     /// What slots hold now.
@@ -287,13 +288,22 @@ fn engine_of(settings: &mut Settings) -> Result<Box<dyn Engine>, Trouble> {
     })
 }
 
-/// Connects once and asks how things stand, without taking part: for `check --online`.
+/// One connection as these settings say, and what it is told of us: who asks it takes no part before it says hello.
 ///
 /// # Errors
 /// What the engine says, or that it says nothing.
-pub async fn try_out(mut settings: Settings) -> Result<(), Trouble> {
-    let engine = engine_of(&mut settings)?;
-    let link = engine.connect().await?;
+pub async fn connect(mut settings: Settings) -> Result<(Box<dyn Link>, Node), Trouble> {
+    let node = node_of(&settings);
+    let link = engine_of(&mut settings)?.connect().await?;
+    Ok((link, node))
+}
+
+/// Connects once and reads, without taking part: for `check --online`.
+///
+/// # Errors
+/// What the engine says, or that it says nothing.
+pub async fn try_out(settings: Settings) -> Result<(), Trouble> {
+    let (link, _) = connect(settings).await?;
     link.look(&[SlotKey::user(crate::identity::EntryId::new([0; 16]))]).await.map(drop)
 }
 

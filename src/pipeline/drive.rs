@@ -6,13 +6,14 @@
 //!                    └─ Ask ───▶ directory ── resume ──▶ as above         └ hold ▶ socket   (rejects wait)
 //! ```
 //!
-//! What a worker decides until no more datagrams wait goes to the journal in one piece. With `durability = "memory"`
-//! nobody waits for the journal: whoever decided sends the replies, as soon as the journal has taken the entries.
+//! What a worker decides until no more datagrams wait goes to the journal in one piece, and to the engine that nodes share
+//! what it asks there. With `durability = "memory"` nobody waits for the journal: whoever decided sends the replies, as
+//! soon as the journal has taken the entries.
 
 use super::{Answer, Case, Outgoing, Pipeline, Question, Step, asking, evidence};
 use crate::audit::Audit;
 use crate::clock::{self, Moment, Mono};
-use crate::cluster::Lost;
+use crate::cluster::{self, Lost, Term};
 use crate::directory::Directory;
 use crate::directory::registry::{self, NotChanged, Registry};
 use crate::listen::{Arrival, Departures, Hold, Outbound, Refused, ReturnAddress};
@@ -84,6 +85,14 @@ struct Decided {
     entries: Entries,
     leaving: Vec<Leaving>,
     departures: Departures,
+    settling: Settling,
+}
+
+/// Requests that the shared engine is asked about in one piece, all of one term.
+#[derive(Default)]
+struct Settling {
+    term: Option<Term>,
+    asked: Vec<(Box<Case>, Box<cluster::Step>)>,
 }
 
 /// What happens to judged requests once their entries are durable. Runs on the committer's thread.
@@ -217,6 +226,13 @@ impl Drive {
                 decided.entries.complete(|out| evidence::complete(out, took));
                 decided.leaving.push(Leaving::Reply(outgoing));
             }
+            Step::Ask(case, Question::Settle(term, step)) => {
+                if decided.settling.term.is_some_and(|other| other != term) {
+                    self.ask_together(&mut decided.settling);
+                }
+                decided.settling.term = Some(term);
+                decided.settling.asked.push((case, step));
+            }
             Step::Ask(case, question) => {
                 // In number they are bounded by the admission that the case holds a place of. One that panics drops its
                 // case, which gives everything back. The question leaves from here.
@@ -236,10 +252,9 @@ impl Drive {
             Question::Password(user, password) => {
                 Answer::Password(self.directory.check_password(&user, password, deadline).await)
             }
-            Question::Settle(term, wanted) => Answer::Settled(match self.pipeline.cluster() {
-                Some(cluster) => cluster.settle(term, wanted, deadline).await,
-                None => Err(Lost::Unreachable),
-            }),
+            Question::Settle(term, step) => {
+                return self.settle(Settling { term: Some(term), asked: vec![(case, step)] }).await;
+            }
             Question::Note(key, then) => Answer::Note(match self.pipeline.cluster() {
                 Some(cluster) => cluster.note(key, then, deadline).await,
                 None => Err(Lost::Unreachable),
@@ -260,6 +275,42 @@ impl Drive {
         self.hand_over(&mut decided);
     }
 
+    /// The shared engine is asked about what was gathered: one question for all of it. It leaves from here.
+    fn ask_together(self: &Arc<Drive>, settling: &mut Settling) {
+        let next = Settling { term: None, asked: Vec::with_capacity(settling.asked.len()) };
+        let (drive, settling) = (Arc::clone(self), std::mem::replace(settling, next));
+        // A panic at one drops them all, which gives everything back: nobody is answered.
+        asking::begin(&self.runtime, async move { drive.settle(settling).await });
+    }
+
+    async fn settle(self: Arc<Drive>, settling: Settling) {
+        let Settling { term, asked } = settling;
+        let (asked, superseded): (Vec<_>, Vec<_>) =
+            asked.into_iter().partition(|(case, _)| !case.is_superseded());
+        for (case, _) in superseded {
+            self.dropped(&case.served.counters, Reason::Superseded);
+        }
+        let (cases, steps): (Vec<_>, Vec<_>) = asked.into_iter().map(|(case, step)| (case, *step)).unzip();
+        let deadline = cases.iter().map(|case| case.deadline()).min();
+        let (Some(term), Some(deadline)) = (term, deadline) else { return };
+        let answer = match self.pipeline.cluster() {
+            Some(cluster) => cluster.settle(term, steps, deadline).await,
+            None => Err(Lost::Unreachable),
+        };
+        let mut settled = answer.map(Vec::into_iter);
+        let mut decided = Decided::default();
+        for case in cases {
+            let answer = match &mut settled {
+                Ok(settled) => settled.next().ok_or(Lost::Unreachable),
+                Err(lost) => Err(*lost),
+            };
+            let answer = Answer::Settled(answer);
+            let step = self.pipeline.resume(case, answer, clock::now(), &mut decided.entries);
+            self.carry_out(step, &mut decided);
+        }
+        self.hand_over(&mut decided);
+    }
+
     /// Whether replies do not wait for the journal.
     fn answers_at_once(&self) -> bool {
         self.store.durability() == Durability::Memory
@@ -267,7 +318,10 @@ impl Drive {
 
     /// Gives what was decided to the journal, and what waits for it with it. Without its entry nothing leaves: the
     /// gateway asks its next server.
-    fn hand_over(&self, decided: &mut Decided) {
+    fn hand_over(self: &Arc<Drive>, decided: &mut Decided) {
+        if !decided.settling.asked.is_empty() {
+            self.ask_together(&mut decided.settling);
+        }
         if decided.leaving.is_empty() {
             return;
         }

@@ -46,7 +46,7 @@ impl Pipeline {
         let Some((cluster, term)) = self.engine()? else { return Ok(()) };
         let deadline = clock::now().mono.plus(PATIENCE);
         let there = cluster.look(keys, deadline).await?;
-        let mut step = Box::new(cluster::Step::default());
+        let mut step = cluster::Step::default();
         for ((mark, (key, to)), from) in slots.into_iter().zip(there) {
             let held = from.as_ref().and_then(|value| key.read(value));
             if held.as_ref().is_some_and(|held| version(held) >= version(mark)) {
@@ -54,9 +54,9 @@ impl Pipeline {
             }
             step.slots.try_push(Change { slot: key, from, to }).map_err(|_| NotDurable::Changed)?;
         }
-        match cluster.settle(term, step, deadline).await? {
-            Settled::Done => Ok(()),
-            Settled::Changed(_) | Settled::Answered(..) | Settled::Gone => Err(NotDurable::Changed),
+        match cluster.settle(term, vec![step], deadline).await?.as_slice() {
+            [Settled::Done] => Ok(()),
+            _ => Err(NotDurable::Changed),
         }
     }
 }
