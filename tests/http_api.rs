@@ -210,6 +210,22 @@ fn s_12_in_p_b_the_ids_stand_on_the_screen_and_not_in_the_letter() {
 }
 
 #[test]
+fn s_12_a_letter_that_has_no_link_to_tell_is_not_sent_and_the_answer_says_why() {
+    let bank = Bank::enabled(Some(Protection::StartTls));
+    bank.world.reconfigure(|text| text.replace("setup-link = \"https://otp.example.jp/setup\"\n", ""));
+    bank.world.daemon.signal("HUP");
+    wait_for("the reload", || (!bank.world.daemon.events("reloaded").is_empty()).then_some(()));
+    let issued = bank.issue("u1", "48291637");
+    assert_eq!(issued["mail"]["mail"], "not-sent", "{issued}");
+    assert!(issued["mail"]["why"].as_str().unwrap().contains("give service.test a setup-link"), "{issued}");
+    bank.issue("p1", "1357");
+    let mail = bank.mail.as_ref().unwrap();
+    let letters =
+        wait_for("the other letter", || Some(mail.received()).filter(|letters| !letters.is_empty()));
+    assert!(letters.iter().all(|letter| letter.to[0].contains("p1@example.jp")), "{letters:?}");
+}
+
+#[test]
 fn s_12_without_a_mail_server_the_answer_says_what_would_have_been_mailed() {
     let bank = Bank::enabled(None);
     let issued = bank.issue("u1", "4829");

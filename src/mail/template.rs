@@ -273,13 +273,23 @@ impl Templates {
 
     /// Writes the letter.
     pub fn write(&self, language: Language, issued: &Issued<'_>) -> Letter {
+        self.template(language, issued).fill(issued)
+    }
+
+    /// Whether the letter has a place for the link, and there is none.
+    pub fn lacks_link(&self, language: Language, issued: &Issued<'_>) -> bool {
+        let Template { subject, text } = self.template(language, issued);
+        issued.link.is_empty() && subject.iter().chain(text).any(|part| *part == Part::Place("link"))
+    }
+
+    fn template(&self, language: Language, issued: &Issued<'_>) -> &Template {
         let [japanese, english] = match issued.kind() {
             Kind::WithIds => &self.ids,
             Kind::LinkOnly => &self.link,
         };
         match language {
-            Language::Japanese => japanese.fill(issued),
-            Language::English => english.fill(issued),
+            Language::Japanese => japanese,
+            Language::English => english,
         }
     }
 }

@@ -34,10 +34,18 @@ impl Operations {
         let until = at_the_bank(about);
         let issued =
             Issued { user: about.user, link: &settings.link, serial: about.serial, until: &until, ids };
-        let letter = self.letters.templates.write(language, &issued);
+        let templates = &self.letters.templates;
+        let letter = templates.write(language, &issued);
         let Some(post) = &self.letters.post else {
             return MailShown::WouldHaveBeen { to, subject: letter.subject, text: letter.text };
         };
+        if templates.lacks_link(language, &issued) {
+            let why = format!(
+                "the letter says where the app is set up; give service.{} a setup-link",
+                about.profile.name
+            );
+            return MailShown::NotSent { to, why };
+        }
         let address: Address = match to.parse() {
             Ok(address) => address,
             Err(why) => return MailShown::NotSent { to, why: format!("{why}") },
