@@ -2,6 +2,7 @@
 
 use redb::Database;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,7 +40,11 @@ fn make(file: &Path) -> Result<Database, NotOpened> {
     new.try_lock().map_err(io::Error::from)?;
     new.set_len(0)?;
     let database = in_file(new)?;
-    renameat_with(CWD, &unfinished, CWD, file, RenameFlags::NOREPLACE).map_err(io::Error::from)?;
+    match renameat_with(CWD, &unfinished, CWD, file, RenameFlags::NOREPLACE) {
+        // Not every file system can refuse to replace. There two makers that never met could both think that it is theirs.
+        Err(Errno::INVAL) => std::fs::rename(&unfinished, file)?,
+        named => named.map_err(io::Error::from)?,
+    }
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder)?.sync_all()?;
     }

@@ -7,7 +7,7 @@
 use super::{Bank, USERS, dice, whole};
 use crate::harness::daemon::{Daemon, binary};
 use crate::harness::process::{kill_all, members, wait_until_gone};
-use crate::harness::{WorldBuilder, wait_for};
+use crate::harness::{World, WorldBuilder, wait_for};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -166,17 +166,36 @@ fn otp_25_killed_at_every_operation_on_the_disk_no_code_passes_twice() {
 
 /// Everything that a start makes is made in the first one.
 #[test]
+fn a_file_system_that_cannot_refuse_to_replace_will_do() {
+    let world = WorldBuilder::default().prepare();
+    forget_everything(&world);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e"]);
+    command.arg("inject=renameat2:error=EINVAL").arg(binary());
+    let mut daemon = Daemon::spawn(command, &world.config);
+    assert!(daemon.becomes_ready());
+    let both = members(daemon.pid());
+    daemon.kill();
+    kill_all(&both[1..]);
+    wait_until_gone(&both);
+}
+
+/// The next start is the first.
+fn forget_everything(world: &World) {
+    for made in ["state", "audit.jsonl"] {
+        let made = world.directory.path().join(made);
+        let gone = if made.is_dir() { std::fs::remove_dir_all(&made) } else { std::fs::remove_file(&made) };
+        assert!(gone.is_ok() || !made.exists(), "{gone:?}");
+    }
+}
+
+#[test]
 fn otp_25_killed_at_every_operation_of_its_first_start_it_starts_again() {
     let world = WorldBuilder::default().prepare();
     for call in ["pwrite64", "fdatasync", "fsync", "ftruncate", "rename", "renameat2"] {
         let mut nth = 1;
         loop {
-            for made in ["state", "audit.jsonl"] {
-                let made = world.directory.path().join(made);
-                let gone =
-                    if made.is_dir() { std::fs::remove_dir_all(&made) } else { std::fs::remove_file(&made) };
-                assert!(gone.is_ok() || !made.exists(), "{gone:?}");
-            }
+            forget_everything(&world);
             let reached =
                 dies_in_a_start(Point { thread: Thread::Any, call, nth, first: None }, &world.config);
             if !reached {
