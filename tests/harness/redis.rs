@@ -3,7 +3,7 @@
 
 use super::process::{Family, free_port, succeeded};
 use super::wait_for;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Debian's package `redis-server`, unless `SEKISHO_REDIS_SERVER` names another: `/usr/bin/valkey-server`.
 fn server() -> String {
@@ -35,9 +35,7 @@ impl Redis {
 
     /// Waits until it has caught up with the one that it follows.
     pub fn wait_for_link(&self) {
-        wait_for("the replica to be in step", || {
-            self.command(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
-        });
+        wait_for("the replica to be in step", || self.is_in_step().then_some(()));
     }
 
     /// It follows nobody any more.
@@ -116,9 +114,17 @@ impl Redis {
 
     /// What `redis-cli` gets for this command.
     pub fn command(&self, words: &[&str]) -> String {
-        let output =
-            Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();
-        succeeded("redis-cli", &output)
+        succeeded("redis-cli", &self.asked(words))
+    }
+
+    /// Whether it has everything that its master has; not while a sentinel breaks all connections to it.
+    pub fn is_in_step(&self) -> bool {
+        let said = self.asked(&["INFO", "replication"]).stdout;
+        String::from_utf8_lossy(&said).contains("master_link_status:up")
+    }
+
+    fn asked(&self, words: &[&str]) -> Output {
+        Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap()
     }
 }
 
