@@ -470,7 +470,6 @@ impl Writer {
     /// What was to be synced waits again, before everything else.
     fn take_back(&mut self) {
         self.written = self.written.saturating_add(self.syncing.len());
-        self.begun = self.written;
         self.syncing.append(&mut self.pending);
         std::mem::swap(&mut self.syncing, &mut self.pending);
     }

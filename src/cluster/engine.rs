@@ -42,7 +42,7 @@ pub trait Link: Send + Sync + 'static {
     /// Has written back everything it knows.
     fn written<'a>(&'a self, node: &'a Node) -> BoxFuture<'a, Result<Stand, Trouble>>;
 
-    /// Settles steps, each by itself all or nothing; the answers come in their order.
+    /// Settles steps, each by itself all or nothing, and each by what those before it did; the answers come in their order.
     fn settle<'a>(
         &'a self,
         node: &'a Node,

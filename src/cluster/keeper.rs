@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-/// Steps after which a batch is full, even if more wait: it keeps the engine busy with us for about a millisecond.
+/// Steps after which a batch is full, even if more wait: it keeps the engine busy with us for a few milliseconds.
 const BATCH: usize = 256;
 
 /// How often a node says that it is there.
@@ -229,16 +229,15 @@ impl Keeper {
         queue: &mut mpsc::Receiver<Message>,
         on_its_way: &FuturesUnordered<BoxFuture<'static, Came>>,
     ) -> usize {
-        let now = match self.shared.standing.load().way {
-            Way::Together(now) => Some(now),
-            _ => None,
+        let Way::Together(now) = self.shared.standing.load().way else {
+            first.refuse(Lost::CatchingUp);
+            return 0;
         };
         let (mut batch, mut dones, mut others) = (Vec::new(), Vec::new(), 0_usize);
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
-                message if now.is_none() => message.refuse(Lost::CatchingUp),
-                Message::Settle { term, steps, done } if Some(term) == now => {
+                Message::Settle { term, steps, done } if term == now => {
                     // Whoever asked may have given up waiting: then it need not happen.
                     if !done.is_closed() {
                         dones.push((steps.len(), done));
@@ -253,7 +252,9 @@ impl Keeper {
             }
             next = if batch.len() + others < BATCH { queue.try_recv().ok() } else { None };
         }
-        let Some(now) = now.filter(|_| !batch.is_empty()) else { return others };
+        if batch.is_empty() {
+            return others;
+        }
         on_its_way.push(self.settling(link, now, batch, dones));
         others + 1
     }

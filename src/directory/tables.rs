@@ -3,7 +3,7 @@
 use redb::Database;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -37,7 +37,10 @@ fn make(file: &Path) -> Result<Database, NotOpened> {
     let unfinished = file.with_extension("new");
     let new = options().create(true).open(&unfinished)?;
     // Whoever is making it at this moment goes on undisturbed; what nobody has locked was given up.
-    new.try_lock().map_err(io::Error::from)?;
+    new.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::other("another process is making it; try again in a moment"),
+        TryLockError::Error(error) => error,
+    })?;
     new.set_len(0)?;
     let database = in_file(new)?;
     match renameat_with(CWD, &unfinished, CWD, file, RenameFlags::NOREPLACE) {
@@ -92,7 +95,7 @@ mod tests {
         let making = options().create(true).open(&unfinished).unwrap();
         making.lock().unwrap();
         making.set_len(5).unwrap();
-        assert!(open(&file).is_err());
+        assert!(open(&file).unwrap_err().to_string().contains("another process is making it"));
         assert_eq!(making.metadata().unwrap().len(), 5);
         assert!(!file.exists());
     }

@@ -164,7 +164,6 @@ fn otp_25_killed_at_every_operation_on_the_disk_no_code_passes_twice() {
     println!("{tried} points, {tally:?} in {:?}", begun.elapsed());
 }
 
-/// Everything that a start makes is made in the first one.
 #[test]
 fn a_file_system_that_cannot_refuse_to_replace_will_do() {
     let world = WorldBuilder::default().prepare();
@@ -189,6 +188,7 @@ fn forget_everything(world: &World) {
     }
 }
 
+/// Everything that a start makes is made in the first one.
 #[test]
 fn otp_25_killed_at_every_operation_of_its_first_start_it_starts_again() {
     let world = WorldBuilder::default().prepare();
