@@ -214,6 +214,11 @@ impl Audit {
         self.result(&writer)
     }
 
+    /// Has the disk begin with what was appended, once it is enough: its sync then finds little to do.
+    pub fn begin_writing(&self) {
+        self.writer().begin_writing();
+    }
+
     /// What was left to the journal while the file could not be written: everything after the first sequence, up to
     /// and with the second. Whoever sees this reads it there ([`Store::evidence`](crate::store::Store::evidence)) and
     /// hands it to [`Audit::catch_up`]; until then nothing newer is written.
@@ -422,7 +427,6 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        self.begin_writing();
         Ok(())
     }
 

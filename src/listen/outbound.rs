@@ -7,9 +7,9 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Replies of one [`Run`] at most. A call costs about as much as the way of one datagram through the kernel; from
-/// thirty-two on there is nothing left to share.
-const RUN: usize = 32;
+/// Replies of one [`Run`] at most; a full one leaves at once. A call costs about as much as the way of one datagram
+/// through the kernel, so more share little; and whoever has its replies early asks again while the others are gathered.
+pub(super) const RUN: usize = 16;
 
 /// Gateways, by address and port, whose replies are gathered at the same time.
 const RUNS: usize = 16;
@@ -34,7 +34,7 @@ pub struct Departures {
     filled: usize,
 }
 
-/// Replies to one gateway, end to end: all of one length, only the last may be shorter.
+/// Replies to one gateway, end to end: all of one length, only the last may be shorter. Empty again when it has left.
 #[derive(Debug)]
 struct Run {
     to: ReturnAddress,
@@ -81,7 +81,7 @@ impl Outbound {
         } // A number of other sockets: nothing to count it on, and nothing to send it with.
     }
 
-    /// Lets a reply wait for others of its batch, at most until [`Outbound::send_off`].
+    /// Lets a reply wait for others of its batch, until they are enough for one call, at most until [`Outbound::send_off`].
     pub fn add(&self, departures: &mut Departures, to: &ReturnAddress, octets: &[u8]) {
         if octets.is_empty() || octets.len() > CUT_MAX {
             return self.send(to, octets);
@@ -100,17 +100,26 @@ impl Outbound {
         if let Some(run) = run {
             run.octets.extend_from_slice(octets);
             run.replies = run.replies.saturating_add(1);
+            if run.replies >= RUN {
+                self.send_run(run);
+                run.octets.clear();
+                run.replies = 0;
+            }
         }
     }
 
     /// Sends all that were added.
     pub fn send_off(&self, departures: &mut Departures) {
-        for run in departures.runs.iter().take(departures.filled) {
-            if let Some(wire) = self.wires.get(usize::from(run.to.socket.0)) {
-                wire.send_run(run);
-            }
+        for run in departures.runs.iter().take(departures.filled).filter(|run| run.replies > 0) {
+            self.send_run(run);
         }
         departures.filled = 0;
+    }
+
+    fn send_run(&self, run: &Run) {
+        if let Some(wire) = self.wires.get(usize::from(run.to.socket.0)) {
+            wire.send_run(run);
+        }
     }
 }
 

@@ -283,6 +283,36 @@ fn replies_of_a_batch_arrive_one_by_one_and_whole() {
 }
 
 #[test]
+fn replies_enough_for_one_call_do_not_wait_for_others() {
+    let echo = Echo::on(&["127.0.0.1:0".parse().unwrap()]);
+    let client = client("127.0.0.1");
+    let mut room = [0; 16];
+    client.send_to(b"x", ("127.0.0.1", echo.port())).unwrap();
+    client.recv(&mut room).unwrap();
+    let (to, _) = echo.seen();
+    // It is counted after it has left.
+    while echo.traffic(Traffic::sent) < 1 {
+        std::thread::yield_now();
+    }
+    let (outbound, mut departures) = (echo.sockets.outbound(), Departures::default());
+    for full in 1..=3_u64 {
+        for _ in 1..outbound::RUN {
+            outbound.add(&mut departures, &to, b"reply");
+        }
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.recv(&mut room).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        client.set_nonblocking(false).unwrap();
+        outbound.add(&mut departures, &to, b"reply");
+        for _ in 0..outbound::RUN {
+            assert_eq!(client.recv(&mut room).unwrap(), 5);
+        }
+        assert_eq!(echo.traffic(Traffic::sent), 1 + full * outbound::RUN as u64);
+    }
+    outbound.send_off(&mut departures);
+    assert_eq!(echo.traffic(Traffic::sent), 1 + 3 * outbound::RUN as u64);
+}
+
+#[test]
 fn a_stranger_on_the_same_address_is_refused() {
     let mut sockets = Sockets::new();
     let two = NonZeroU16::new(2).unwrap();

@@ -403,7 +403,9 @@ impl Behind<Leaving> for Release {
         }
         let written = outcome.is_ok() && (self.audit.append(evidence).is_ok() || !self.audit.stops_service());
         if written {
-            return self.exit.let_go(&mut releases, &mut self.departures);
+            self.exit.let_go(&mut releases, &mut self.departures);
+            // What nobody waits for comes last.
+            return self.audit.begin_writing();
         }
         for leaving in releases {
             match leaving {
