@@ -34,7 +34,7 @@ pub fn run(arguments: &TokenExport) -> Result<Exit, Failure> {
     let mut file = arguments.output.as_deref().map(NewFile::create).transpose()?;
     let (key, mac_key) = seal.keys();
     let mut text = header;
-    let (mut written, mut after) = (0_usize, None);
+    let (mut written, mut uncounted, mut after) = (0_usize, Vec::new(), None);
     let mut progress = Progress::new("exporting", None);
     loop {
         let encoded = |key: &Secret| Password(BASE64.encode(key.expose()));
@@ -42,8 +42,9 @@ pub fn run(arguments: &TokenExport) -> Result<Exit, Failure> {
         let acting = &arguments.acting;
         let asked = Question { ask: ask_for, actor: acting.actor.clone(), mode: Mode::Do };
         match ask(&acting.daemon, &asked)? {
-            Told::Exported { packages, next } => {
+            Told::Exported { packages, uncounted: others, next } => {
                 written = written.saturating_add(packages.len());
+                uncounted.extend(others);
                 packages.iter().for_each(|package| text.push_str(package));
                 after = next;
             }
@@ -66,7 +67,13 @@ pub fn run(arguments: &TokenExport) -> Result<Exit, Failure> {
             complain(&format!("{written} tokens"));
         }
     }
-    Ok(Exit::Done)
+    for serial in &uncounted {
+        complain(&format!(
+            "{serial} was left out: marks were lost, so nobody knows which of its codes are used up; `sekisho token resync \
+             {serial}` with two codes of it, then export it again"
+        ));
+    }
+    Ok(if uncounted.is_empty() { Exit::Done } else { Exit::Refused })
 }
 
 fn question(arguments: &TokenExport, key: Password, mac_key: Password, after: Option<String>) -> Ask {

@@ -77,22 +77,25 @@ impl Operations {
         let records = self.registry().tokens(state, after, PACKAGES_MAX, deadline).await?;
         let next =
             (records.len() == PACKAGES_MAX).then(|| records.last().map(|last| last.serial.to_string()));
-        let mut packages = Vec::new();
+        let (mut packages, mut uncounted) = (Vec::new(), Vec::new());
         for record in &records {
-            if let Some(secret) = &record.secret {
-                packages.push(self.package(record, secret, &seal, now).await?);
+            let Some(secret) = &record.secret else { continue };
+            match self.package(record, secret, &seal, now).await? {
+                Some(package) => packages.push(package),
+                None => uncounted.push(record.serial.to_string()),
             }
         }
-        Ok(Told::Exported { packages, next: next.flatten() })
+        Ok(Told::Exported { packages, uncounted, next: next.flatten() })
     }
 
+    /// `None` for a token whose counter nobody knows: marks were lost, and it was not synchronised since.
     async fn package(
         &self,
         record: &Record,
         secret: &Secret,
         seal: &Seal,
         now: Moment,
-    ) -> Result<String, Refuse> {
+    ) -> Result<Option<String>, Refuse> {
         let owners = if record.owners.is_empty() { Vec::new() } else { self.owners(record, now).await? };
         let shown = Shown {
             serial: record.serial.as_str(),
@@ -104,7 +107,8 @@ impl Operations {
                 Moving::Time { period } => KeyMoving::Time { period },
                 // Beyond all that was used here, so that no code counts again where the file is imported (S-02).
                 Moving::Counter { .. } => {
-                    KeyMoving::Counter { next: self.next_counter(record, &owners).await? }
+                    let Some(next) = self.next_counter(record, &owners).await? else { return Ok(None) };
+                    KeyMoving::Counter { next }
                 }
             },
             begins: record.begins,
@@ -112,18 +116,19 @@ impl Operations {
             user: owners.first().map(|owner| &*owner.name),
         };
         pskc::package(&shown, seal)
+            .map(Some)
             .map_err(|_| Refuse::Value { what: "the token's key", right: "at most 128 octets" })
     }
 
-    /// The first counter that nothing has used up.
-    async fn next_counter(&self, record: &Record, owners: &[Arc<User>]) -> Result<u64, Refuse> {
+    /// The first counter that nothing has used up; `None` if every one may be.
+    async fn next_counter(&self, record: &Record, owners: &[Arc<User>]) -> Result<Option<u64>, Refuse> {
         for owner in owners {
             // Other nodes may have accepted later ones.
             self.drive.refresh(owner).await.map_err(|lost| Refuse::from(NotDurable::Cluster(lost)))?;
         }
-        let Some(token) = token_of(record) else { return Ok(0) };
+        let Some(token) = token_of(record) else { return Ok(Some(0)) };
         let past = self.drive.pipeline().tables().durable.past(&token);
-        Ok(past.last.max(token.spent).map_or(0, |last| last.0.saturating_add(1)))
+        Ok(past.last.max(token.spent).map_or(Some(0), |last| last.0.checked_add(1)))
     }
 }
 

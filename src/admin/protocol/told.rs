@@ -31,8 +31,10 @@ pub enum Told {
     },
     /// Packages of a PSKC container, and whether there are more.
     Exported {
-        /// One for each token that has a key.
+        /// One for each token that has a key, and a counter that is known.
         packages: Vec<String>,
+        /// The serial numbers of the others: marks were lost, and nobody knows which of their codes are used up.
+        uncounted: Vec<String>,
         /// The serial number to ask on with, if there are more.
         next: Option<String>,
     },
