@@ -2,7 +2,7 @@
 
 use crate::harness::daemon::write;
 use crate::harness::world::hex;
-use crate::harness::{PASSWORD, Person, World, WorldBuilder, holder, slapd, totp};
+use crate::harness::{Daemon, PASSWORD, Person, World, WorldBuilder, holder, hotp, slapd, totp};
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
@@ -139,6 +139,31 @@ fn tokens_go_out_encrypted_and_come_in_at_another_bank() {
     there.done(&["token", "import", &sealed, "--format", "pskc"], pre_shared);
     let exported = here.audit().into_iter().filter(|line| line["event"] == "export").count();
     assert_eq!(exported, 2, "each page of keys is in the evidence");
+}
+
+#[test]
+fn a_counter_token_on_stock_is_synchronised_after_a_restore_before_a_user_takes_it() {
+    let mut world = bank();
+    let list = format!(
+        "H-1 otpauth://hotp/Bank:u1?secret={}&digits=6&counter=0\n",
+        data_encoding::BASE32_NOPAD.encode(&[3; 20])
+    );
+    let list = file(&world, "list.txt", &list);
+    world.done(&["token", "import", &list, "--format", "otpauth"], "");
+    world.done(&["contract", "enable", "c-1", "--service", "test"], "");
+    let copy = world.directory.path().join("copy");
+    world.done(&["state", "backup", "--to", copy.to_str().unwrap()], "");
+    std::mem::replace(&mut world.daemon, Daemon::nothing()).kill();
+    std::fs::remove_dir_all(world.directory.path().join("state")).unwrap();
+    world.done(&["state", "restore", "--from", copy.to_str().unwrap()], "");
+    world.restart(drop);
+
+    let code = |counter| hotp(&hex(&[3; 20]), 6, counter);
+    let register = ["token", "register", "--user", "u1", "--serial", "H-1"];
+    let output = world.command(&register, &format!("{}\n{PASSWORD}\n", code(0)));
+    assert_eq!(output.status.code(), Some(1), "nobody knows whether it was used: {}", text(&output.stderr));
+    world.done(&["token", "resync", "H-1"], &format!("{}\n{}\n", code(1), code(2)));
+    world.done(&register, &format!("{}\n{PASSWORD}\n", code(3)));
 }
 
 #[test]

@@ -197,3 +197,49 @@ fn files_of_another_version_are_refused_by_number_and_left_alone() {
     world.restart(drop);
     assert!(world.gateway.login("alice", &world.token("alice", 0).field(0)).is_reject(), "used before");
 }
+
+#[test]
+fn a_counter_of_which_a_backup_cannot_know_is_refused_and_not_exported_until_it_is_synchronised() {
+    let key = "000102030405060708090a0b0c0d0e0f\n";
+    let export = ["token", "export", "--format", "pskc", "--pre-shared-key", "branch"];
+    let named = |serial: &str| format!("<SerialNo>{serial}</SerialNo>");
+    for used_before in [false, true] {
+        let mut world = World::open();
+        let (token, other) = (world.token("carol", 0).clone(), world.token("alice", 0).serial.clone());
+        let login = |world: &World, counter: i64| world.gateway.login("carol", &token.field(counter * 30));
+        if used_before {
+            assert!(login(&world, 0).is_accept());
+        }
+        let copy = world.directory.path().join("copy");
+        world.done(&["state", "backup", "--to", copy.to_str().unwrap()], "");
+        for counter in [1, 2] {
+            assert!(login(&world, counter).is_accept(), "after the backup");
+        }
+        assert!(world.done(&export, key).contains(&named(&token.serial)));
+        end(&mut world);
+        std::fs::remove_dir_all(state(&world)).unwrap();
+        let said = world.done(&["state", "restore", "--from", copy.to_str().unwrap()], "");
+        assert!(said.contains("every code of a counter token until `sekisho token resync`"), "{said}");
+        world.restart(drop);
+        for counter in [1, 2, 3] {
+            assert!(login(&world, counter).is_reject(), "{counter}, used before: {used_before}");
+        }
+        // Over another start and a snapshot of what is doubted.
+        world.restart(Daemon::kill);
+        assert!(login(&world, 2).is_reject());
+
+        let output = world.command(&export, key);
+        let (written, said) = (text(&output), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(written.contains(&named(&other)) && !written.contains(&named(&token.serial)), "{written}");
+        assert!(said.contains(&format!("`sekisho token resync {}` with two codes", token.serial)), "{said}");
+        let codes = format!("{}\n{}\n", token.code(5 * 30), token.code(6 * 30));
+        world.done(&["token", "resync", &token.serial], &codes);
+        let written = world.done(&export, key);
+        assert!(written.contains(&named(&token.serial)), "{written}");
+        assert!(written.contains("<Counter><PlainValue>7</PlainValue></Counter>"), "{written}");
+        assert!(login(&world, 6).is_reject() && login(&world, 7).is_accept(), "it is known again");
+        world.restart(Daemon::kill);
+        assert!(login(&world, 7).is_reject() && login(&world, 8).is_accept(), "and stays so");
+    }
+}

@@ -3,7 +3,7 @@
 use crate::clock::Wall;
 use crate::identity::EntryId;
 use crate::lockout::Lockout;
-use crate::otp::Step;
+use crate::otp::{Drift, Step};
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 
@@ -37,6 +37,10 @@ pub struct UserMark {
     pub passwords: Lockout,
 }
 
+/// A last step below is a counter's: in 2010, before there was anything to remember, time steps of the longest period
+/// were here already. No counter comes this far in practice.
+pub const COUNTERS_END: Step = Step(1_262_304_000 / 120);
+
 /// The whole value of a token's slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenMark {
@@ -46,10 +50,25 @@ pub struct TokenMark {
     pub version: u32,
     /// The last accepted step or counter; nothing at or below it is ever accepted again.
     pub last: Option<Step>,
-    /// The drift learned so far, in quarters of a step ([`crate::otp::Drift::quarters`]).
+    /// The drift learned so far, in quarters of a step ([`crate::otp::Drift::quarters`]). A counter has none: anything but
+    /// 0 says that later counters may have been used ([`TokenMark::doubted`]).
     pub drift: i16,
     /// Failures in a row, over all locks and releases; at the limit the token is disabled.
     pub failures: u16,
     /// Tells one binding of the token from the next: part of a hash of the key. A new key clears `failures`.
     pub imprint: u32,
+}
+
+impl TokenMark {
+    /// The same where later marks may have been lost: time makes up for it, and a counter is doubted until its token is
+    /// synchronised anew.
+    #[must_use]
+    pub fn doubted(self) -> TokenMark {
+        match self.last {
+            Some(last) if last < COUNTERS_END => {
+                TokenMark { drift: Drift::from_steps(-Drift::MAX).quarters(), ..self }
+            }
+            _ => self,
+        }
+    }
 }

@@ -34,7 +34,7 @@ pub use tokens::{Claimed, Renewal, Tokens, Use};
 pub use users::{Counted, Guess, Users};
 
 use crate::clock::{Moment, Wall};
-use crate::otp::{self, Moving, Step};
+use crate::otp::{self, Drift, Moving, Step};
 use crate::tokens::{Past, Token};
 use ahash::RandomState;
 use dashmap::DashMap;
@@ -80,12 +80,31 @@ impl Durable {
         let used = match token.parameters.moving {
             Moving::Time { period } => {
                 let window = u64::from(token.parameters.window.forward());
-                Step(otp::step_at(Wall::from_seconds(lost_until), period).0.saturating_add(window))
+                let ahead = u64::try_from(past.drift.steps()).unwrap_or(0);
+                let then = otp::step_at(Wall::from_seconds(lost_until), period).0;
+                Step(then.saturating_add(window).saturating_add(ahead))
             }
-            Moving::Counter { .. } if past.last.is_none() => Step(u64::MAX),
-            Moving::Counter { .. } => return past,
+            Moving::Counter { .. } if self.knows_counter(token) => return past,
+            Moving::Counter { .. } => Step(u64::MAX),
         };
         Past { last: past.last.max(Some(used)), ..past }
+    }
+
+    /// Whether the last counter that is remembered of a token is the last that was used: unless marks were lost, and
+    /// it was not synchronised since.
+    fn knows_counter(&self, token: &Token) -> bool {
+        let past = self.tokens.past(token.id, token.imprint, renewal(token));
+        self.lost_until.load(Ordering::Relaxed) == 0
+            || past.last.is_some_and(|last| last < marks::COUNTERS_END) && past.drift == Drift::default()
+    }
+
+    /// Beyond which step or counter two codes in a row have to lie that synchronise a token: where its counter is not
+    /// known, what is remembered is the least that was used.
+    pub fn synchronised_from(&self, token: &Token) -> Option<Step> {
+        match token.parameters.moving {
+            Moving::Time { .. } => self.past(token).last,
+            Moving::Counter { .. } => self.tokens.past(token.id, token.imprint, renewal(token)).last,
+        }
     }
 
     /// Takes over one mark from the journal; marks may come in any order and number.
@@ -156,5 +175,91 @@ pub fn renewal(token: &Token) -> Renewal {
     match token.parameters.moving {
         Moving::Time { .. } => Renewal::KeepsStep,
         Moving::Counter { .. } => Renewal::RestartsCounter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{EntryId, TokenSerial};
+    use crate::otp::{Algorithm, Digits, LookAhead, Parameters, Period, Window};
+    use crate::secret::Secret;
+    use crate::tokens::Standing;
+
+    const LOST: u64 = 1_800_000_000;
+
+    fn token(moving: Moving) -> Token {
+        Token {
+            id: EntryId::new([1; 16]),
+            serial: TokenSerial::new("T"),
+            parameters: Parameters {
+                algorithm: Algorithm::Sha1,
+                digits: Digits::SIX,
+                moving,
+                window: Window::ONE,
+            },
+            secret: Secret::new([7; 20]),
+            imprint: 3,
+            spent: None,
+            begins: None,
+            ends: None,
+            standing: Standing::Active,
+        }
+    }
+
+    fn restored(last: u64, drift: Drift) -> Durable {
+        let mark = TokenMark {
+            token: EntryId::new([1; 16]),
+            version: 1,
+            last: Some(Step(last)),
+            drift: drift.quarters(),
+            failures: 2,
+            imprint: 3,
+        };
+        let durable = Durable::default();
+        durable.replay(&Mark::Token(mark.doubted()));
+        durable.refuse_until(Wall::from_seconds(LOST));
+        durable
+    }
+
+    #[test]
+    fn otp_25_a_fast_clock_is_refused_as_far_ahead_as_its_codes_were() {
+        let token = token(Moving::Time { period: Period::HALF_MINUTE });
+        let then = LOST / 30;
+        for (drift, upto) in [(0, 1), (4, 5), (-4, 1)] {
+            let past = restored(then - 100, Drift::from_steps(drift)).past(&token);
+            assert_eq!(past.last, Some(Step(then + upto)), "{drift}");
+            assert_eq!((past.drift, past.failures), (Drift::from_steps(drift), 2), "nothing else is lost");
+        }
+        let beyond = restored(then + 50, Drift::default()).past(&token);
+        assert_eq!(beyond.last, Some(Step(then + 50)));
+    }
+
+    #[test]
+    fn otp_25_no_counter_is_known_after_a_loss_until_two_codes_tell_it() {
+        let token = token(Moving::Counter { look_ahead: LookAhead::DEFAULT });
+        // Higher than any counter comes: nobody can tell it from a time, so it is never known again.
+        for (last, known_again) in [(9, true), (marks::COUNTERS_END.0 - 9, true), (u64::MAX / 2, false)] {
+            let durable = restored(last, Drift::default());
+            assert_eq!(durable.past(&token).last, Some(Step(u64::MAX)));
+            assert_eq!(durable.synchronised_from(&token), Some(Step(last)));
+            let used = Use {
+                token: token.id,
+                imprint: 3,
+                step: Step(last + 2),
+                drift: Drift::default(),
+                renewal: Renewal::RestartsCounter,
+            };
+            let _ = durable.tokens.fail(token.id, 3, Renewal::RestartsCounter);
+            assert_eq!(durable.past(&token).last, Some(Step(u64::MAX)), "a failure tells nothing");
+            durable.tokens.accept(&used, crate::identity::RequestId(1)).unwrap();
+            let expected = if known_again { last + 2 } else { u64::MAX };
+            assert_eq!(durable.past(&token).last, Some(Step(expected)));
+        }
+        let nothing = Durable::default();
+        assert_eq!(nothing.past(&token).last, None);
+        nothing.refuse_until(Wall::from_seconds(LOST));
+        assert_eq!(nothing.past(&token).last, Some(Step(u64::MAX)));
+        assert_eq!(nothing.synchronised_from(&token), None);
     }
 }

@@ -242,6 +242,7 @@ struct Kept {
 impl Kept {
     fn keep(&mut self, item: Item<'_>, evidence_after: u64) {
         match item {
+            Item::Mark(Mark::Token(mark)) => self.marks.push(Mark::Token(mark.doubted())),
             Item::Mark(mark) => self.marks.push(mark),
             Item::Evidence(sequence, bytes) if sequence > evidence_after => self.evidence.push(bytes.into()),
             Item::Evidence(..) => {}

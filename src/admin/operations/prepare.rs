@@ -403,7 +403,8 @@ impl Operations {
     ) -> Result<Prepared, Failed> {
         let held = self.held(&serial, round.actor, round.now).await?;
         self.authorize(round.actor, Act::Resync, held.owner.as_deref(), &held.profile.may)?;
-        if held.stage != Stage::SetUp {
+        // Before its service, too: on stock clocks go astray, and after a restore nobody knows counters.
+        if !matches!(held.stage, Stage::Inventory | Stage::SetUp) {
             life::after(held.stage, Event::Resync).map_err(Refuse::from)?;
         }
         let token = keyed(&held.token.value)?;
@@ -417,8 +418,7 @@ impl Operations {
         let code = |code: &Password| Code::parse(code.0.as_bytes(), token.parameters.digits);
         let (first, second) =
             Option::zip(code(first), code(second)).ok_or_else(|| act_failed(Refuse::NotInARow))?;
-        let past = self.drive.pipeline().tables().durable.past(&token);
-        let last = past.last.max(token.spent);
+        let last = self.drive.pipeline().tables().durable.synchronised_from(&token).max(token.spent);
         let secret = token.secret.expose();
         let found = otp::resync(secret, &token.parameters, &first, &second, round.now.wall, last);
         let found = found.ok_or_else(|| act_failed(Refuse::NotInARow))?;
