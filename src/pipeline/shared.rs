@@ -26,7 +26,7 @@ use crate::outcome::{Reason, Verdict};
 use crate::radius::PacketOctets;
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
-use crate::state::{Challenge, Guess, Known, Mark, TokenMark, UserMark, renewal};
+use crate::state::{Challenge, Guess, Known, Mark, TokenMark, UserMark, reached, renewal};
 use crate::tokens::{TOKENS_MAX, Token, User};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
@@ -539,8 +539,9 @@ impl<'p> Draft<'p> {
 impl Case {
     /// Whether any of these codes may have been used without this node knowing.
     pub(super) fn is_in_doubt(&self, user: &User, codes: &[Matched]) -> bool {
-        let codes =
-            codes.iter().filter_map(|matched| Some((tokens_of(user).get(matched.token)?, matched.step)));
+        let codes = codes
+            .iter()
+            .filter_map(|matched| Some((tokens_of(user).get(matched.token)?, matched.step, matched.drift)));
         self.any_in_doubt(codes)
     }
 
@@ -548,17 +549,18 @@ impl Case {
     fn claims_are_in_doubt(&self) -> bool {
         let Some(user) = &self.user else { return false };
         let codes = self.claims.iter().filter_map(|used| {
-            Some((tokens_of(user).iter().find(|token| token.id == used.token)?, used.step))
+            Some((tokens_of(user).iter().find(|token| token.id == used.token)?, used.step, used.drift))
         });
         self.any_in_doubt(codes)
     }
 
-    fn any_in_doubt<'t>(&self, mut codes: impl Iterator<Item = (&'t Token, otp::Step)>) -> bool {
+    fn any_in_doubt<'t>(&self, mut codes: impl Iterator<Item = (&'t Token, otp::Step, otp::Drift)>) -> bool {
         let Some(doubt) = self.joint.as_ref().and_then(|joint| joint.standing.doubt) else { return false };
-        codes.any(|(token, step)| match token.parameters.moving {
+        codes.any(|(token, step, drift)| match token.parameters.moving {
+            // The code has just moved the drift, by less than a step.
             Moving::Time { period } => {
-                let window = u64::from(token.parameters.window.forward());
-                step.0 <= otp::step_at(doubt.until, period).0.saturating_add(window)
+                let ahead = drift.steps().saturating_add(i16::from(drift.steps() > 0));
+                step <= reached(token, period, ahead, doubt.until)
             }
             Moving::Counter { .. } => doubt.counters,
         })

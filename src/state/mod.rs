@@ -34,7 +34,7 @@ pub use tokens::{Claimed, Renewal, Tokens, Use};
 pub use users::{Counted, Guess, Users};
 
 use crate::clock::{Moment, Wall};
-use crate::otp::{self, Drift, Moving, Step};
+use crate::otp::{self, Drift, Moving, Period, Step};
 use crate::tokens::{Past, Token};
 use ahash::RandomState;
 use dashmap::DashMap;
@@ -65,7 +65,8 @@ pub struct Durable {
 
 impl Durable {
     /// Marks up to this time may have been lost (a journal was recovered, or a backup restored): every code of a step
-    /// that begins before it counts as used, and every counter code until its token is synchronised anew.
+    /// that begins before it counts as used, and of as many steps after it as a window may reach that has moved with the
+    /// token's clock, and every counter code until its token is synchronised anew.
     pub fn refuse_until(&self, until: Wall) {
         self.lost_until.fetch_max(until.seconds(), Ordering::Relaxed);
     }
@@ -78,11 +79,10 @@ impl Durable {
             return past;
         }
         let used = match token.parameters.moving {
+            // What a clock was learned to be ahead may have been lost as well.
             Moving::Time { period } => {
-                let window = u64::from(token.parameters.window.forward());
-                let ahead = u64::try_from(past.drift.steps()).unwrap_or(0);
-                let then = otp::step_at(Wall::from_seconds(lost_until), period).0;
-                Step(then.saturating_add(window).saturating_add(ahead))
+                let ahead = past.drift.steps().max(Drift::LEARNED_MAX);
+                reached(token, period, ahead, Wall::from_seconds(lost_until))
             }
             Moving::Counter { .. } if self.knows_counter(token) => return past,
             Moving::Counter { .. } => Step(u64::MAX),
@@ -170,6 +170,13 @@ impl Passing {
     }
 }
 
+/// The last step that a time token's code can have been accepted for by `then`, when its clock is so many steps ahead.
+pub fn reached(token: &Token, period: Period, ahead: i16, then: Wall) -> Step {
+    let window = u64::from(token.parameters.window.forward());
+    let ahead = u64::try_from(ahead).unwrap_or(0);
+    Step(otp::step_at(then, period).0.saturating_add(window).saturating_add(ahead))
+}
+
 /// What a new key means for a token's last step.
 pub fn renewal(token: &Token) -> Renewal {
     match token.parameters.moving {
@@ -182,7 +189,7 @@ pub fn renewal(token: &Token) -> Renewal {
 mod tests {
     use super::*;
     use crate::identity::{EntryId, TokenSerial};
-    use crate::otp::{Algorithm, Digits, LookAhead, Parameters, Period, Window};
+    use crate::otp::{Algorithm, Digits, LookAhead, Parameters, Window};
     use crate::secret::Secret;
     use crate::tokens::Standing;
 
@@ -223,10 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn otp_25_a_fast_clock_is_refused_as_far_ahead_as_its_codes_were() {
+    fn otp_25_a_fast_clock_is_refused_as_far_ahead_as_its_codes_may_have_been() {
         let token = token(Moving::Time { period: Period::HALF_MINUTE });
         let then = LOST / 30;
-        for (drift, upto) in [(0, 1), (4, 5), (-4, 1)] {
+        for (drift, upto) in [(0, 11), (4, 11), (-4, 11), (60, 61)] {
             let past = restored(then - 100, Drift::from_steps(drift)).past(&token);
             assert_eq!(past.last, Some(Step(then + upto)), "{drift}");
             assert_eq!((past.drift, past.failures), (Drift::from_steps(drift), 2), "nothing else is lost");

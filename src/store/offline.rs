@@ -69,8 +69,8 @@ pub struct GivenUp {
     /// Lines of evidence that were kept for the audit file.
     pub evidence: usize,
     /// Failures, locks and used codes up to this time may have been forgotten: every code of a step that begins
-    /// before it plus the window is refused, for everybody. [`Recovered::refuse`](super::Recovered::refuse) says so
-    /// at each start.
+    /// before it plus the window is refused, for everybody, wherever a clock may have moved the window.
+    /// [`Recovered::refuse`](super::Recovered::refuse) says so at each start.
     pub refuse: Option<Wall>,
 }
 
@@ -168,7 +168,8 @@ fn must_be_empty(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
 }
 
 /// Makes a state directory from a backup. What happened after the backup was taken is not in it, so every code up to
-/// `now` plus its window will be refused. `evidence_after` is the last sequence that the audit file has; 0 if none.
+/// `now` plus its window will be refused, wherever a clock may have moved it. `evidence_after` is the last sequence that
+/// the audit file has; 0 if none.
 ///
 /// # Errors
 /// [`Error::NotEmpty`] if `to` holds anything, [`Error::Damaged`] if the backup is not whole, or the disk.

@@ -18,7 +18,7 @@ pub struct Recovered {
     /// The latest time that any code was judged at.
     pub highest: Option<Wall>,
     /// Marks up to this time may have been lost (a recovery or a restored backup): refuse every code of a step that
-    /// begins before this time plus its window, and every counter code until its token is synchronised anew.
+    /// begins before this time plus its (moved) window, and every counter code until its token is synchronised anew.
     pub refuse: Option<Wall>,
     /// The torn end of an interrupted write; it has been cut.
     pub torn: Option<Torn>,
