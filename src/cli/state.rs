@@ -112,8 +112,8 @@ fn given(up: &GivenUp) -> String {
     if let Some(until) = up.refuse {
         let _ = writeln!(
             text,
-            "codes of steps before {} (Unix time) are refused, for everybody, and every code of a counter token until \
-             `sekisho token resync`",
+            "codes of steps before {} (Unix time), and of ten steps and the window after it, are refused, for everybody, and \
+             every code of a counter token until `sekisho token resync`",
             until.seconds()
         );
     }

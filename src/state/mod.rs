@@ -84,18 +84,10 @@ impl Durable {
                 let ahead = past.drift.steps().max(Drift::LEARNED_MAX);
                 reached(token, period, ahead, Wall::from_seconds(lost_until))
             }
-            Moving::Counter { .. } if self.knows_counter(token) => return past,
+            Moving::Counter { .. } if is_synchronised(&past) => return past,
             Moving::Counter { .. } => Step(u64::MAX),
         };
         Past { last: past.last.max(Some(used)), ..past }
-    }
-
-    /// Whether the last counter that is remembered of a token is the last that was used: unless marks were lost, and
-    /// it was not synchronised since.
-    fn knows_counter(&self, token: &Token) -> bool {
-        let past = self.tokens.past(token.id, token.imprint, renewal(token));
-        self.lost_until.load(Ordering::Relaxed) == 0
-            || past.last.is_some_and(|last| last < marks::COUNTERS_END) && past.drift == Drift::default()
     }
 
     /// Beyond which step or counter two codes in a row have to lie that synchronise a token: where its counter is not
@@ -168,6 +160,11 @@ impl Passing {
         self.challenges.sweep(now.mono);
         self.sources.sweep(now.mono);
     }
+}
+
+/// Whether a counter token was synchronised since marks were lost: then what is remembered is what was used.
+fn is_synchronised(past: &Past) -> bool {
+    past.last.is_some_and(|last| last < marks::COUNTERS_END) && past.drift == Drift::default()
 }
 
 /// The last step that a time token's code can have been accepted for by `then`, when its clock is so many steps ahead.
