@@ -559,7 +559,7 @@ impl Case {
         codes.any(|(token, step, drift)| match token.parameters.moving {
             // The code has just moved the drift, by less than a step.
             Moving::Time { period } => {
-                let ahead = drift.steps().saturating_add(i16::from(drift.steps() > 0));
+                let ahead = drift.steps().saturating_add(i16::from(drift.quarters() > 0));
                 step <= reached(token, period, ahead, doubt.until)
             }
             Moving::Counter { .. } => doubt.counters,
