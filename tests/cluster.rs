@@ -73,6 +73,14 @@ impl Engine {
             Engine::Postgres(postgres) => postgres.run(),
         }
     }
+
+    /// It has forgotten everything.
+    fn forget(&self) {
+        match self {
+            Engine::Redis(redis) => drop(redis.command(&["FLUSHALL"])),
+            Engine::Postgres(postgres) => postgres.lose_data(),
+        }
+    }
 }
 
 impl Node {
@@ -118,8 +126,12 @@ impl Node {
     }
 
     fn command(&self, arguments: &[&str]) -> String {
+        self.command_with(arguments, "")
+    }
+
+    fn command_with(&self, arguments: &[&str], input: &str) -> String {
         let config = self.config.to_str().unwrap();
-        let output = run(&[arguments, &["--config", config]].concat(), "");
+        let output = run(&[arguments, &["--config", config]].concat(), input);
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
@@ -358,6 +370,38 @@ fn without_the_engine_nobody_is_answered_and_service_returns_with_it() {
             Some(())
         });
         assert!(bank.b.gateway.login("alice", &used).is_reject(), "{kind:?}");
+    }
+}
+
+/// Only the other node and the engine knew; the engine forgot, and the other node is gone.
+#[test]
+fn otp_26_a_code_is_not_judged_where_only_a_missing_node_knows_whether_it_was_used() {
+    for kind in BOTH {
+        let mut bank = Bank::open(kind, &usual());
+        let (clock, counter) = (bank.token("alice").clone(), bank.token("carol").clone());
+        at_step_begin(30, 20);
+        // The clock runs six steps ahead, as this node has heard.
+        let two = format!("{}\n{}\n", clock.code(5 * 30), clock.code(6 * 30));
+        let said = bank.a.command_with(&["token", "resync", &clock.serial], &two);
+        assert!(said.contains(&clock.serial), "{kind:?}: {said}");
+        let fast = clock.field(7 * 30);
+        assert!(bank.b.gateway.login("alice", &fast).is_accept(), "{kind:?} {}", bank.b.last_reason());
+        let counted = counter.field(0);
+        assert!(bank.b.gateway.login("carol", &counted).is_accept(), "{kind:?}");
+        std::mem::replace(&mut bank.b.daemon, Daemon::nothing()).kill();
+        bank.engine.forget();
+        let in_doubt = "sekisho_cluster_standing{standing=\"together-in-doubt\"}";
+        wait_for("a node that is in doubt", || (bank.a.daemon.metric(in_doubt) == 1.0).then_some(()));
+        for (name, field) in [("alice", &fast), ("carol", &counted)] {
+            bank.a.gateway.expect_silence(&bank.a.gateway.request(name, field.as_bytes()));
+        }
+        bank.b.restart();
+        let together = "sekisho_cluster_standing{standing=\"together\"}";
+        wait_for("the other node to have told", || (bank.a.daemon.metric(together) == 1.0).then_some(()));
+        for (name, field) in [("alice", &fast), ("carol", &counted)] {
+            assert!(bank.a.gateway.login(name, field).is_reject(), "{kind:?} {name}");
+            assert_eq!(bank.a.last_reason(), "code-used", "{kind:?} {name}");
+        }
     }
 }
 

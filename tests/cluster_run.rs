@@ -120,10 +120,6 @@ impl Trial {
             self.faults.len(),
             begun.elapsed()
         );
-        if self.promise.scope == Scope::Node {
-            let twice = history.twice(Promise { scope: Scope::Cluster, ..self.promise }).len();
-            println!("{twice} of them by two nodes, which is not promised not to be");
-        }
         assert!(faults.is_empty(), "{} of {:?}: {faults:#?}", faults.len(), self.faults);
         assert!(history.accepted() > 5, "hardly anybody was accepted");
         drop(history);
@@ -282,21 +278,19 @@ fn otp_26_three_nodes_on_postgres_accept_a_code_once_whatever_breaks_even_in_a_f
     trial.hold();
 }
 
-/// What Redis answers before its replica has it is lost with it: then each node still refuses what it knows itself.
+/// What Redis answers before its replica has it is lost with it: the nodes write it back before they judge such codes.
 #[test]
-fn otp_26_after_a_fail_over_of_redis_each_node_refuses_what_it_has_accepted() {
+fn otp_26_two_nodes_accept_a_code_once_over_a_fail_over_of_redis_that_forgets() {
     let mut trial = Trial::new(Kind::Redis, 2);
     trial.plan.standby = Standby::Yes;
-    trial.promise.scope = Scope::Node;
     trial.faults = vec![Fault::FailOver];
     trial.hold();
 }
 
-/// The nodes tell it what they know. Until each has, a code that one of them has accepted is new to the others.
+/// The nodes tell it what they know. Until each has, nobody judges a code that one of them may have accepted.
 #[test]
-fn an_engine_that_has_forgotten_everything_is_told_by_the_nodes() {
+fn otp_26_two_nodes_accept_a_code_once_though_redis_forgets_everything() {
     let mut trial = Trial::new(Kind::Redis, 2);
-    trial.promise.scope = Scope::Node;
     let count = dice::number("SEKISHO_CLUSTER_FAULTS").unwrap_or(2);
     trial.faults = (0..count).map(|_| Fault::WipeEngine).collect();
     trial.hold();

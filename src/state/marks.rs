@@ -71,4 +71,9 @@ impl TokenMark {
             _ => self,
         }
     }
+
+    /// Whether this is a counter's, and later ones may have been used.
+    pub fn is_doubted(&self) -> bool {
+        self.last.is_some_and(|last| last < COUNTERS_END) && self.doubted() == *self
+    }
 }

@@ -261,7 +261,7 @@ impl TokenMark {
 
     /// What two nodes know of one token, put together: of steps the higher, of the rest what is newer. Where neither
     /// follows from the other (an engine forgot something in between), the failures are the higher ones and the
-    /// version is new.
+    /// version is new; so is a counter's doubt kept.
     #[must_use]
     pub fn merged(&self, other: &TokenMark) -> TokenMark {
         let (newer, older) = if other.version >= self.version { (other, self) } else { (self, other) };
@@ -271,6 +271,7 @@ impl TokenMark {
         let mut merged = TokenMark { last: newer.last.max(older.last), ..*newer };
         if older.version == newer.version {
             merged.failures = newer.failures.max(older.failures);
+            merged = if older.is_doubted() { merged.doubted() } else { merged };
         }
         if merged != *newer || (older.version == newer.version && merged != *older) {
             merged.version = newer.version.saturating_add(1);
@@ -404,6 +405,21 @@ mod tests {
         let behind = TokenMark { version: 9, last: Some(Step(3)), ..base };
         assert_eq!((behind.merged(&newer).last, behind.merged(&newer).version), (Some(Step(12)), 10));
         assert_eq!(newer.merged(&behind), behind.merged(&newer));
+    }
+
+    #[test]
+    fn a_counter_that_one_of_two_nodes_doubts_is_known_only_by_a_later_word() {
+        let known =
+            TokenMark { token: TOKEN, version: 5, last: Some(Step(10)), drift: 0, failures: 1, imprint: 1 };
+        let doubted = known.doubted();
+        assert!(doubted.is_doubted() && !known.is_doubted());
+        for merged in [known.merged(&doubted), doubted.merged(&known)] {
+            assert!(merged.is_doubted() && merged.last == known.last, "{merged:?}");
+        }
+        let later = TokenMark { version: 6, last: Some(Step(11)), ..known };
+        assert_eq!((later.merged(&doubted), doubted.merged(&later)), (later, later));
+        let used = TokenMark { last: Some(Step(56_666_666)), ..known };
+        assert_eq!((used.doubted(), used.is_doubted()), (used, false), "a clock's step is not a counter");
     }
 
     #[test]

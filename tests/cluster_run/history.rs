@@ -91,7 +91,7 @@ pub struct Promise {
 pub enum Scope {
     /// For all nodes together.
     Cluster,
-    /// For each node alone: what the shared engine has forgotten, only the node still knows that had a part in it.
+    /// For each node alone, where they share nothing.
     Node,
 }
 
