@@ -16,43 +16,34 @@ pub struct Moment {
     pub mono: Mono,
 }
 
-/// Wall-clock time since the Unix epoch, exact to the nanosecond and without an end in practice: seconds and the part
-/// below one second are kept apart.
+/// Wall-clock time since the Unix epoch, exact to the nanosecond and without an end in practice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Wall {
-    seconds: u64,
-    nanos: u32,
-}
+pub struct Wall(Duration);
 
 impl Wall {
     /// The given number of whole seconds since the epoch.
     pub const fn from_seconds(seconds: u64) -> Wall {
-        Wall { seconds, nanos: 0 }
+        Wall(Duration::from_secs(seconds))
     }
 
     /// Whole seconds since the epoch: what the step of a code is computed from.
     pub const fn seconds(self) -> u64 {
-        self.seconds
+        self.0.as_secs()
     }
 
     /// The part below one second, in nanoseconds.
     pub const fn subsec_nanos(self) -> u32 {
-        self.nanos
+        self.0.subsec_nanos()
     }
 
     /// This time moved forward; saturates at the end of the range.
     pub fn plus(self, by: Duration) -> Wall {
-        let nanos = self.nanos + by.subsec_nanos();
-        let carry = u64::from(nanos / 1_000_000_000);
-        Wall {
-            seconds: self.seconds.saturating_add(by.as_secs()).saturating_add(carry),
-            nanos: nanos % 1_000_000_000,
-        }
+        Wall(self.0.saturating_add(by))
     }
 
     /// How much later this is than `earlier`; zero if it is not later.
     pub fn since(self, earlier: Wall) -> Duration {
-        Duration::new(self.seconds, self.nanos).saturating_sub(Duration::new(earlier.seconds, earlier.nanos))
+        self.0.saturating_sub(earlier.0)
     }
 }
 
@@ -100,10 +91,7 @@ pub fn now() -> Moment {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment {
-        wall: Wall { seconds: wall.as_secs(), nanos: wall.subsec_nanos() },
-        mono: Mono::default().plus(start.elapsed()),
-    }
+    Moment { wall: Wall(wall), mono: Mono::default().plus(start.elapsed()) }
 }
 
 #[cfg(test)]
@@ -112,7 +100,7 @@ mod tests {
 
     #[test]
     fn wall_time_carries_and_saturates() {
-        let late = Wall { seconds: 1, nanos: 999_999_999 };
+        let late = Wall(Duration::new(1, 999_999_999));
         assert_eq!(late.plus(Duration::from_nanos(1)), Wall::from_seconds(2));
         assert_eq!(Wall::from_seconds(u64::MAX).plus(Duration::from_secs(5)).seconds(), u64::MAX);
         assert_eq!(Wall::from_seconds(1).since(Wall::from_seconds(9)), Duration::ZERO);

@@ -23,7 +23,9 @@ pub struct Bindings {
     contracts: Contracts,
     hashers: [RandomState; 2],
     names: DashMap<NameKey, Named, RandomState>,
-    users: DashMap<EntryId, Held, RandomState>,
+    users: DashMap<EntryId, Names, RandomState>,
+    /// Until when those are believed who were asked for; nobody in a complete table.
+    expiries: DashMap<EntryId, Mono, RandomState>,
     loaded: AtomicBool,
     confirmed: AtomicU64,
     progress: AtomicU64,
@@ -73,13 +75,38 @@ struct NameKey(u64, u64);
 /// Who has a name: nearly always one user.
 enum Named {
     One(Arc<User>),
-    Several(Vec<Arc<User>>),
+    // Boxed, because the table has room for the larger of both.
+    #[expect(clippy::box_collection, reason = "a vector is three times as large as its box")]
+    Several(Box<Vec<Arc<User>>>),
 }
 
-/// One user with the names they are found by.
-struct Held {
-    names: Box<[NameKey]>,
-    expires: Mono,
+/// The names that a user is found by: most have one.
+#[derive(Default)]
+enum Names {
+    #[default]
+    None,
+    One(NameKey),
+    More(Box<[NameKey]>),
+}
+
+impl Names {
+    fn keys(&self) -> &[NameKey] {
+        match self {
+            Names::None => &[],
+            Names::One(key) => std::slice::from_ref(key),
+            Names::More(keys) => keys,
+        }
+    }
+}
+
+impl From<Vec<NameKey>> for Names {
+    fn from(keys: Vec<NameKey>) -> Names {
+        match *keys.as_slice() {
+            [] => Names::None,
+            [key] => Names::One(key),
+            _ => Names::More(keys.into_boxed_slice()),
+        }
+    }
 }
 
 impl Bindings {
@@ -91,6 +118,7 @@ impl Bindings {
             hashers: [RandomState::new(), RandomState::new()],
             names: super::large(),
             users: super::large(),
+            expiries: DashMap::default(),
             loaded: AtomicBool::new(false),
             confirmed: AtomicU64::new(0),
             progress: AtomicU64::new(0),
@@ -140,7 +168,7 @@ impl Bindings {
 
     /// The user of this entry, if held.
     pub fn user(&self, id: EntryId) -> Option<Arc<User>> {
-        let first = *self.users.get(&id)?.names.first()?;
+        let first = *self.users.get(&id)?.keys().first()?;
         match self.names.get(&first).as_deref()? {
             Named::One(user) => Some(Arc::clone(user)),
             Named::Several(users) => users.iter().find(|user| user.id == id).cloned(),
@@ -162,15 +190,12 @@ impl Bindings {
         let mut keys: Vec<NameKey> = names.iter().map(|name| self.key(name.as_ref())).collect();
         keys.sort_unstable_by_key(|key| (key.0, key.1));
         keys.dedup();
-        let expires = match self.scope {
-            Scope::Complete { .. } => Mono::from_nanos(u64::MAX),
-            Scope::Cache { lifetime, capacity } => {
-                self.make_room(capacity, now);
-                now.plus(lifetime)
-            }
-        };
-        let before = self.users.insert(user.id, Held { names: keys.clone().into(), expires });
-        for key in before.iter().flat_map(|held| held.names.iter()).filter(|key| !keys.contains(key)) {
+        if let Scope::Cache { lifetime, capacity } = self.scope {
+            self.make_room(capacity, now);
+            self.expiries.insert(user.id, now.plus(lifetime));
+        }
+        let before = self.users.insert(user.id, keys.clone().into()).unwrap_or_default();
+        for key in before.keys().iter().filter(|key| !keys.contains(key)) {
             self.unname(*key, user.id);
         }
         for key in keys {
@@ -182,9 +207,10 @@ impl Bindings {
     /// Takes a user out: revoked means revoked.
     pub fn remove(&self, id: EntryId) {
         self.proofs.forget(id);
-        if let Some((_, held)) = self.users.remove(&id) {
-            for key in held.names {
-                self.unname(key, id);
+        self.expiries.remove(&id);
+        if let Some((_, names)) = self.users.remove(&id) {
+            for key in names.keys() {
+                self.unname(*key, id);
             }
         }
     }
@@ -253,7 +279,7 @@ impl Bindings {
     }
 
     fn is_current(&self, id: EntryId, now: Mono) -> bool {
-        self.users.get(&id).is_some_and(|held| now < held.expires)
+        self.expiries.get(&id).is_some_and(|expires| now < *expires)
     }
 
     /// Pushes somebody out of a full cache: first whoever has expired, else anybody; they are only asked for again.
@@ -261,7 +287,7 @@ impl Bindings {
         if self.users.len() < capacity {
             return;
         }
-        let gone = self.users.iter().find(|held| held.expires <= now).map(|held| *held.key());
+        let gone = self.expiries.iter().find(|expires| **expires <= now).map(|held| *held.key());
         let gone = gone.or_else(|| self.users.iter().next().map(|held| *held.key()));
         if let Some(id) = gone {
             self.remove(id);
@@ -272,7 +298,7 @@ impl Bindings {
         let mut named = self.names.entry(key).or_insert_with(|| Named::One(Arc::clone(user)));
         match named.value_mut() {
             Named::One(one) if one.id == user.id => *one = Arc::clone(user),
-            Named::One(one) => *named = Named::Several(vec![Arc::clone(one), Arc::clone(user)]),
+            Named::One(one) => *named = Named::Several(Box::new(vec![Arc::clone(one), Arc::clone(user)])),
             Named::Several(users) => {
                 users.retain(|other| other.id != user.id);
                 users.push(Arc::clone(user));

@@ -1,31 +1,34 @@
 //! Who has which token: two users with one token, or two tokens with one serial number, use neither (LDAP-31).
 
-use crate::identity::{EntryId, TokenSerial};
+use crate::identity::EntryId;
 use crate::tokens::{Defect, Standing, Token, Tokens, User};
 use ahash::RandomState;
 use std::collections::{BTreeSet, HashSet};
+use std::hash::Hash;
 
 /// Every token of every user that was entered. Not for names typed by anybody: only directory entries get in, and they
 /// are as many as the table of users holds.
 ///
-/// One set for each way to ask, of plain octets in order: some 45 of them for a token in each set, and no allocation of
-/// its own for anybody.
+/// Two sets of plain octets in order: no allocation of its own for anybody, and who has a token is found by its serial
+/// number, which is the token's whoever has it.
 #[derive(Default)]
 pub struct Census {
-    hashers: [RandomState; 2],
-    /// What each user has.
-    users: BTreeSet<(EntryId, EntryId, SerialKey)>,
-    /// Who has each token.
-    owners: BTreeSet<(EntryId, EntryId)>,
-    /// Which tokens carry each serial number, once for each user who has them.
-    serials: BTreeSet<(SerialKey, EntryId, EntryId)>,
+    hasher: RandomState,
+    /// Each token under its serial number, once for each user who has it.
+    tokens: BTreeSet<(SerialKey, EntryId, EntryId)>,
+    /// The serial numbers that each user's tokens carry.
+    users: BTreeSet<(UserKey, SerialKey)>,
 }
 
-/// A serial number, hashed under two random keys.
-type SerialKey = [u64; 2];
+/// A serial number, hashed under a random key. Two that fall together are two tokens that nobody may use: one chance in
+/// a million with five million tokens.
+type SerialKey = u64;
+
+/// A user, hashed likewise. Two that fall together share what is looked through, and nothing else.
+type UserKey = u64;
 
 /// One user's token.
-type Having = (EntryId, SerialKey);
+type Having = (SerialKey, EntryId);
 
 const FIRST: EntryId = EntryId::new([0; 16]);
 const LAST: EntryId = EntryId::new([0xff; 16]);
@@ -36,11 +39,11 @@ impl Census {
     /// again, which changes nobody else in turn. Of the tokens in `shared` the user may be one owner of several.
     pub fn enter(&mut self, user: &mut User, shared: &[EntryId]) -> HashSet<EntryId> {
         let tokens: Vec<Having> = match &user.tokens {
-            Tokens::These(tokens) => tokens.iter().map(|token| (token.id, self.key(&token.serial))).collect(),
+            Tokens::These(tokens) => tokens.iter().map(|token| (self.key(&token.serial), token.id)).collect(),
             Tokens::TooMany(_) => Vec::new(),
         };
         if let [one] = tokens.as_slice()
-            && self.enter_alone(user.id, one)
+            && self.enter_alone(user.id, *one)
         {
             return HashSet::new();
         }
@@ -63,13 +66,10 @@ impl Census {
         self.replace(user, &[])
     }
 
-    /// Enters the only token of a user who had none, if nobody has it or its serial number: nearly everybody, when all are
+    /// Enters the only token of a user who had none, if nobody has its serial number: nearly everybody, when all are
     /// read. Nothing collides then.
-    fn enter_alone(&mut self, user: EntryId, having: &Having) -> bool {
-        let &(token, serial) = having;
-        let is_new = self.tokens(user).next().is_none()
-            && self.owners(token).next().is_none()
-            && self.carriers(serial).next().is_none();
+    fn enter_alone(&mut self, user: EntryId, having: Having) -> bool {
+        let is_new = self.tokens(user).next().is_none() && self.carriers(having.0).next().is_none();
         if is_new {
             self.add(user, having);
         }
@@ -77,10 +77,11 @@ impl Census {
     }
 
     fn defect(&self, token: &Token, shared: &[EntryId]) -> Option<Defect> {
-        if !shared.contains(&token.id) && self.owners(token.id).nth(1).is_some() {
+        let having = (self.key(&token.serial), token.id);
+        if !shared.contains(&token.id) && self.owners(having).nth(1).is_some() {
             Some(Defect::SeveralOwners)
         } else {
-            self.repeats(self.key(&token.serial)).then_some(Defect::SerialRepeated)
+            self.repeats(having.0).then_some(Defect::SerialRepeated)
         }
     }
 
@@ -92,12 +93,10 @@ impl Census {
         }
         let touched = || before.iter().chain(tokens);
         let was = self.contested(touched());
-        for &(token, serial) in &before {
-            self.users.remove(&(user, token, serial));
-            self.owners.remove(&(token, user));
-            self.serials.remove(&(serial, token, user));
+        for &having in &before {
+            self.take_out(user, having);
         }
-        for having in tokens {
+        for &having in tokens {
             self.add(user, having);
         }
         let is = self.contested(touched());
@@ -106,18 +105,26 @@ impl Census {
         changed
     }
 
-    fn add(&mut self, user: EntryId, &(token, serial): &Having) {
-        self.users.insert((user, token, serial));
-        self.owners.insert((token, user));
-        self.serials.insert((serial, token, user));
+    fn add(&mut self, user: EntryId, (serial, token): Having) {
+        self.tokens.insert((serial, token, user));
+        self.users.insert((self.key(&user), serial));
+    }
+
+    fn take_out(&mut self, user: EntryId, (serial, token): Having) {
+        self.tokens.remove(&(serial, token, user));
+        let key = self.key(&user);
+        if self.carriers(serial).all(|(_, other)| self.key(&other) != key) {
+            self.users.remove(&(key, serial));
+        }
     }
 
     /// The users, each with their token, among whom some of these tokens collide.
     fn contested<'a>(&self, tokens: impl Iterator<Item = &'a Having>) -> HashSet<(EntryId, EntryId)> {
         let mut users = HashSet::new();
-        for &(token, serial) in tokens {
-            if self.owners(token).nth(1).is_some() {
-                users.extend(self.owners(token).map(|owner| (owner, token)));
+        for &having in tokens {
+            let (serial, token) = having;
+            if self.owners(having).nth(1).is_some() {
+                users.extend(self.owners(having).map(|owner| (owner, token)));
             }
             if self.repeats(serial) {
                 users.extend(self.carriers(serial).map(|(token, owner)| (owner, token)));
@@ -126,19 +133,26 @@ impl Census {
         users
     }
 
+    /// What a user has.
     fn tokens(&self, user: EntryId) -> impl Iterator<Item = Having> {
-        let all = (user, FIRST, [0; 2])..=(user, LAST, [u64::MAX; 2]);
-        self.users.range(all).map(|&(_, token, serial)| (token, serial))
+        let key = self.key(&user);
+        let serials = self.users.range((key, 0)..=(key, SerialKey::MAX)).map(|&(_, serial)| serial);
+        serials.flat_map(move |serial| {
+            let own = self.carriers(serial).filter(move |(_, owner)| *owner == user);
+            own.map(move |(token, _)| (serial, token))
+        })
     }
 
-    fn owners(&self, token: EntryId) -> impl Iterator<Item = EntryId> {
-        self.owners.range((token, FIRST)..=(token, LAST)).map(|&(_, user)| user)
+    /// Who has a token.
+    fn owners(&self, (serial, token): Having) -> impl Iterator<Item = EntryId> {
+        let all = (serial, token, FIRST)..=(serial, token, LAST);
+        self.tokens.range(all).map(|&(_, _, user)| user)
     }
 
     /// The tokens under a serial number, and whose they are.
     fn carriers(&self, serial: SerialKey) -> impl Iterator<Item = (EntryId, EntryId)> {
         let all = (serial, FIRST, FIRST)..=(serial, LAST, LAST);
-        self.serials.range(all).map(|&(_, token, user)| (token, user))
+        self.tokens.range(all).map(|&(_, token, user)| (token, user))
     }
 
     /// Whether different tokens stand under one serial number; one token of several users is one.
@@ -147,7 +161,7 @@ impl Census {
         tokens.next().is_some_and(|first| tokens.any(|token| token != first))
     }
 
-    fn key(&self, serial: &TokenSerial) -> SerialKey {
-        self.hashers.each_ref().map(|hasher| hasher.hash_one(serial))
+    fn key(&self, what: &impl Hash) -> u64 {
+        self.hasher.hash_one(what)
     }
 }

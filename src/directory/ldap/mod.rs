@@ -21,6 +21,7 @@ mod reading;
 mod registry;
 mod rewrap;
 mod roll;
+mod rows;
 mod settings;
 mod shared;
 mod stream;

@@ -6,6 +6,7 @@
 use super::event::{Event, Events};
 use super::packed::Packed;
 use super::reading::{Reading, tell_unusable};
+use super::rows::{Number, Rows};
 use super::settings::Settings;
 use super::sync::Change;
 use crate::clock::{Mono, now};
@@ -16,8 +17,7 @@ use crate::identity::EntryId;
 use crate::state::Bindings;
 use ahash::RandomState;
 use std::cmp::Reverse;
-use std::collections::hash_map::{Entry as Slot, HashMap};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many users are made before others get a turn on the thread.
@@ -68,8 +68,8 @@ pub struct Table {
     reading: Arc<Reading>,
     bindings: Arc<Bindings>,
     events: Events,
-    users: HashMap<EntryId, Packed, RandomState>,
-    others: HashMap<EntryId, Packed, RandomState>,
+    users: Rows,
+    others: Rows,
     /// Rows whose users have another identity, because the layout names one.
     known_as: HashMap<EntryId, EntryId>,
     /// Where each DN is; users only where tokens name their owners.
@@ -123,8 +123,8 @@ impl Table {
             reading: Arc::clone(reading),
             bindings: Arc::clone(bindings),
             events: Arc::clone(events),
-            users: HashMap::default(),
-            others: HashMap::default(),
+            users: Rows::default(),
+            others: Rows::default(),
             known_as: HashMap::new(),
             places: Index::default(),
             referrers: Index::default(),
@@ -136,15 +136,15 @@ impl Table {
 
     /// The identities of a content's rows.
     pub fn ids(&self, content: Content) -> impl Iterator<Item = EntryId> {
-        self.rows(content).keys().copied()
+        self.rows(content).ids()
     }
 
     /// Ends reading everything: whoever was in the bindings before and is not here any more goes, and the bindings
     /// are confirmed as of `begun`.
     pub fn loaded(&self, begun: Mono) {
         let renamed: HashSet<EntryId> = self.known_as.values().copied().collect();
-        let plain = self.users.keys().filter(|id| !renamed.contains(id));
-        self.bindings.keep_only(&plain.chain(self.known_as.keys()).copied().collect());
+        let plain = self.users.ids().filter(|id| !renamed.contains(id));
+        self.bindings.keep_only(&plain.chain(self.known_as.keys().copied()).collect());
         self.bindings.confirm(begun);
         (self.events)(Event::Loaded { users: self.users.len() });
     }
@@ -152,8 +152,8 @@ impl Table {
     /// Whether these changes would make too much of a content disappear.
     pub fn check(&self, content: Content, changes: &Changes) -> Result<(), Shrunk> {
         let rows = self.rows(content);
-        let gone = changes.gone.iter().filter(|id| rows.contains_key(id)).count();
-        let new = changes.put.keys().filter(|id| !rows.contains_key(id)).count();
+        let gone = changes.gone.iter().filter(|id| rows.has(**id)).count();
+        let new = changes.put.keys().filter(|id| !rows.has(**id)).count();
         let (before, after) = (rows.len(), rows.len() - gone + new);
         let allowed = before.saturating_mul(usize::from(self.settings.shrink_limit)) / 100;
         if gone >= SHRINK_FLOOR && gone > allowed { Err(Shrunk { before, after }) } else { Ok(()) }
@@ -183,12 +183,9 @@ impl Table {
         for (content, changes) in changes {
             for (count, (id, row)) in changes.put.into_iter().enumerate() {
                 let read = self.read_for(content, id, &row);
-                match content {
-                    Content::Users => self.users.insert(id, row),
-                    Content::Others => self.others.insert(id, row),
-                };
-                if let Some(read) = read {
-                    self.enter_row(content, id, &read);
+                let put = self.rows_mut(content).put(id, row);
+                if let Some((read, (number, _))) = read.zip(put) {
+                    self.enter_row(content, id, number, &read);
                     match content {
                         Content::Users => colliding.extend(self.enter_user(&read.entry)),
                         Content::Others => self.show_contract(id, None, Some(&read)),
@@ -214,14 +211,21 @@ impl Table {
         let keys = self.settings.keyring.generation();
         if keys != self.keys {
             self.keys = keys;
-            self.refill(self.users.keys().copied().collect()).await;
+            self.refill(self.users.ids().collect()).await;
         }
     }
 
-    fn rows(&self, content: Content) -> &HashMap<EntryId, Packed, RandomState> {
+    fn rows(&self, content: Content) -> &Rows {
         match content {
             Content::Users => &self.users,
             Content::Others => &self.others,
+        }
+    }
+
+    fn rows_mut(&mut self, content: Content) -> &mut Rows {
+        match content {
+            Content::Users => &mut self.users,
+            Content::Others => &mut self.others,
         }
     }
 
@@ -233,30 +237,25 @@ impl Table {
         row: Option<Packed>,
         affected: &mut HashSet<EntryId>,
     ) {
-        let rows = match content {
-            Content::Users => &mut self.users,
-            Content::Others => &mut self.others,
+        if let Some(row) = &row
+            && self.rows(content).get(id) == Some(row)
+        {
+            return self.changed_unseen(content, id, row);
+        }
+        let rows = self.rows_mut(content);
+        let (number, old) = match row {
+            Some(row) => rows.put(id, row).unzip(),
+            None => rows.remove(id).map(|(number, row)| (number, Some(row))).unzip(),
         };
-        let old = match (rows.entry(id), row) {
-            (Slot::Occupied(slot), Some(row)) if *slot.get() == row => {
-                return self.changed_unseen(content, id, &row);
-            }
-            (Slot::Occupied(mut slot), Some(row)) => Some(slot.insert(row)),
-            (Slot::Occupied(slot), None) => Some(slot.remove()),
-            (Slot::Vacant(slot), Some(row)) => {
-                slot.insert(row);
-                None
-            }
-            (Slot::Vacant(_), None) => None,
-        };
+        let (Some(number), old) = (number, old.flatten()) else { return };
         self.at_hand().remove(&id);
         let old = old.and_then(|old| self.read_for(content, id, &old));
-        let new = self.rows(content).get(&id).and_then(|row| self.read_for(content, id, row));
+        let new = self.rows(content).get(id).and_then(|row| self.read_for(content, id, row));
         for read in old.iter().chain(&new) {
             self.collect(content, id, read, affected);
         }
         if let Some(old) = &old {
-            self.index(content, id, old, Index::forget);
+            self.index(content, number, old, Index::forget);
             let known_as = old.entry.id;
             if content == Content::Users && new.as_ref().is_none_or(|new| new.entry.id != known_as) {
                 self.bindings.remove(known_as);
@@ -269,13 +268,13 @@ impl Table {
             self.show_contract(id, old.as_ref(), new.as_ref());
         }
         if let Some(new) = &new {
-            self.enter_row(content, id, new);
+            self.enter_row(content, id, number, new);
         }
     }
 
     /// Notes where a new row is, what it refers to, and the identity of its user.
-    fn enter_row(&mut self, content: Content, id: EntryId, read: &Read) {
-        self.index(content, id, read, Index::note);
+    fn enter_row(&mut self, content: Content, id: EntryId, number: Number, read: &Read) {
+        self.index(content, number, read, Index::note);
         if content == Content::Users && read.entry.id != id {
             self.known_as.insert(read.entry.id, id);
         }
@@ -311,20 +310,20 @@ impl Table {
     fn index(
         &mut self,
         content: Content,
-        id: EntryId,
+        number: Number,
         Read { entry, dn }: &Read,
-        act: fn(&mut Index, &Dn, Content, EntryId),
+        act: fn(&mut Index, &Dn, Content, Number),
     ) {
         let layout = &self.settings.layout;
         if let Some(dn) = dn {
-            act(&mut self.places, dn, content, id);
+            act(&mut self.places, dn, content, number);
         }
         let references = match content {
             Content::Users => [layout.token_dns(entry), layout.policy_dns(entry)],
             Content::Others => [layout.parameter_dns(entry), layout.owner_dns(entry)],
         };
         for dn in references.iter().flatten() {
-            act(&mut self.referrers, dn, content, id);
+            act(&mut self.referrers, dn, content, number);
         }
     }
 
@@ -336,21 +335,31 @@ impl Table {
         }
         self.collect_owners(&read.entry, affected);
         let Some(dn) = &read.dn else { return };
-        affected.extend(self.referrers.find(dn, Content::Users));
+        affected.extend(self.ids_of(self.referrers.find(dn, Content::Users), Content::Users));
         // Tokens that name these parameters: their users, too.
-        for id in self.referrers.find(dn, Content::Others) {
-            let Some(token) = self.others.get(&id).and_then(|row| self.read(id, row)) else { continue };
+        for number in self.referrers.find(dn, Content::Others) {
+            let Some(token) = self.others.at(number).and_then(|(id, row)| self.read(id, row)) else {
+                continue;
+            };
             self.collect_owners(&token, affected);
             if let Some(dn) = Dn::parse(&token.dn) {
-                affected.extend(self.referrers.find(&dn, Content::Users));
+                affected.extend(self.ids_of(self.referrers.find(&dn, Content::Users), Content::Users));
             }
         }
     }
 
     fn collect_owners(&self, token: &Entry, affected: &mut HashSet<EntryId>) {
         for dn in self.settings.layout.owner_dns(token) {
-            affected.extend(self.places.find(&dn, Content::Users));
+            affected.extend(self.ids_of(self.places.find(&dn, Content::Users), Content::Users));
         }
+    }
+
+    fn ids_of(
+        &self,
+        numbers: impl Iterator<Item = Number>,
+        content: Content,
+    ) -> impl Iterator<Item = EntryId> {
+        numbers.filter_map(move |number| Some(self.rows(content).at(number)?.0))
     }
 
     /// Makes users anew and puts them into the bindings.
@@ -379,7 +388,7 @@ impl Table {
 
     /// Makes one user anew; gives the others whose tokens collide with theirs.
     fn enter(&mut self, id: EntryId) -> HashSet<EntryId> {
-        match self.users.get(&id).and_then(|row| self.read(id, row)) {
+        match self.users.get(id).and_then(|row| self.read(id, row)) {
             Some(entry) => self.enter_user(&entry),
             None => HashSet::new(),
         }
@@ -399,9 +408,10 @@ impl Table {
             && let Some(dn) = Dn::parse(&entry.dn)
         {
             let tokens = self.referrers.find(&dn, Content::Others).take(Layout::REFERENCES_MAX + 1);
-            owned.extend(tokens.filter_map(|id| self.other(id)));
+            owned.extend(tokens.filter_map(|number| self.other(number)));
         }
-        let find = |dn: &Dn| self.places.find(dn, Content::Others).next().and_then(|id| self.other(id));
+        let find =
+            |dn: &Dn| self.places.find(dn, Content::Others).next().and_then(|number| self.other(number));
         self.reading.user(&self.settings, entry, &owned, &find)
     }
 
@@ -410,11 +420,12 @@ impl Table {
     }
 
     /// An entry that users lead to. Tokens are their users' own; everything else many share, and it is kept at hand.
-    fn other(&self, id: EntryId) -> Option<Arc<Entry>> {
+    fn other(&self, number: Number) -> Option<Arc<Entry>> {
+        let (id, row) = self.others.at(number)?;
         if let Some(entry) = self.at_hand().get(&id) {
             return Some(Arc::clone(entry));
         }
-        let entry = Arc::new(self.read(id, self.others.get(&id)?)?);
+        let entry = Arc::new(self.read(id, row)?);
         if self.settings.layout.holds_key(&entry) {
             return Some(entry);
         }
@@ -452,31 +463,32 @@ fn is_owned(layout: &Layout) -> bool {
     matches!(layout.tokens_at(), TokensAt::Owned(_))
 }
 
-/// Which rows belong to a DN. DNs are kept as hashes under random keys, so that each costs sixteen octets.
+/// Which rows belong to a DN. DNs are kept as hashes under random keys, so that each costs twelve octets, and rows as
+/// their numbers.
 #[derive(Default)]
 struct Index {
     hashers: [RandomState; 2],
-    rows: BTreeSet<([u64; 2], EntryId)>,
+    rows: BTreeSet<([u32; 3], Number)>,
 }
 
 impl Index {
-    fn note(&mut self, dn: &Dn, content: Content, id: EntryId) {
-        self.rows.insert((self.key(dn, content), id));
+    fn note(&mut self, dn: &Dn, content: Content, row: Number) {
+        self.rows.insert((self.key(dn, content), row));
     }
 
-    fn forget(&mut self, dn: &Dn, content: Content, id: EntryId) {
-        self.rows.remove(&(self.key(dn, content), id));
+    fn forget(&mut self, dn: &Dn, content: Content, row: Number) {
+        self.rows.remove(&(self.key(dn, content), row));
     }
 
-    fn find(&self, dn: &Dn, content: Content) -> impl Iterator<Item = EntryId> + use<'_> {
+    fn find(&self, dn: &Dn, content: Content) -> impl Iterator<Item = Number> + use<'_> {
         let key = self.key(dn, content);
-        let (first, last) = (EntryId::new([0; 16]), EntryId::new([0xff; 16]));
-        self.rows.range((key, first)..=(key, last)).map(|(_, id)| *id)
+        self.rows.range((key, Number::MIN)..=(key, Number::MAX)).map(|(_, row)| *row)
     }
 
     /// One bit of it tells the content.
-    fn key(&self, dn: &Dn, content: Content) -> [u64; 2] {
+    #[expect(clippy::cast_possible_truncation, reason = "each is a part of a hash")]
+    fn key(&self, dn: &Dn, content: Content) -> [u32; 3] {
         let [first, second] = self.hashers.each_ref().map(|hasher| hasher.hash_one(dn));
-        [first, second & !1 | u64::from(content == Content::Users)]
+        [(first >> 32) as u32, first as u32, second as u32 & !1 | u32::from(content == Content::Users)]
     }
 }
