@@ -88,6 +88,7 @@ fn configure(path: &str) -> String {
     for module in ["back_mdb", "syncprov", "otp"] {
         writeln!(text, "moduleload {module}").unwrap();
     }
+    writeln!(text, "include {}/conf/ldap/sekisho.schema", env!("CARGO_MANIFEST_DIR")).unwrap();
     write!(
         text,
         "pidfile {path}/slapd.pid\nthreads 4\nloglevel 0\n\

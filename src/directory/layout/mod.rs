@@ -299,6 +299,14 @@ impl Layout {
         all
     }
 
+    /// Those of [`Layout::attributes`] that have other names in each directory: few servers know all of them.
+    pub fn foreign_attributes(&self) -> Vec<&str> {
+        let foreign = ["nsUniqueId", "objectGUID"].iter().chain(account::ATTRIBUTES).copied();
+        let own = self.identity().into_iter().chain(self.token.names()).chain(self.user.names());
+        let own: Vec<&str> = own.collect();
+        foreign.filter(|name| !own.iter().any(|own| own.eq_ignore_ascii_case(name))).collect()
+    }
+
     /// Finds every token entry; `None` when tokens stand in the users' entries.
     pub fn token_filter(&self) -> Option<String> {
         if self.tokens == TokensAt::User {

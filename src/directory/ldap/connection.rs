@@ -114,6 +114,8 @@ pub struct Connection {
     incoming: Incoming,
     last_id: u32,
     state: State,
+    /// Whether the last octets were all that had arrived.
+    drained: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -150,7 +152,8 @@ impl Connection {
     async fn protected(server: &Server, trust: &Trust) -> Result<Connection, Trouble> {
         let connect = |error: io::Error| Trouble::Connect(error.to_string());
         let stream = Stream::connect(server).await.map_err(connect)?;
-        let mut connection = Connection { stream, incoming: Incoming::new(), last_id: 0, state: State::Idle };
+        let mut connection =
+            Connection { stream, incoming: Incoming::new(), last_id: 0, state: State::Idle, drained: true };
         match server.tls {
             Tls::None => return Ok(connection),
             Tls::Ldaps => {}
@@ -279,11 +282,18 @@ impl Connection {
         self.stream.write(message.octets()).await.map_err(broken)
     }
 
+    /// Whether all messages have been received that had arrived when octets were last taken from the connection.
+    pub fn is_drained(&self) -> bool {
+        self.drained && matches!(self.incoming.has_message(), Ok(false))
+    }
+
     /// The next message; a notice of disconnection is trouble. Giving up while waiting loses nothing.
     pub async fn receive(&mut self) -> Result<Message<'_>, Trouble> {
         while !self.incoming.has_message()? {
             let room = self.incoming.room();
+            let size = room.len();
             let read = self.stream.read(room).await.map_err(broken)?;
+            self.drained = read < size;
             self.incoming.filled(read);
         }
         let message = Message::parse(self.incoming.take())?;

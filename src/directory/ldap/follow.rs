@@ -11,6 +11,7 @@ use super::message::{
     self, Message, Outcome, Response, SYNC_DONE, SYNC_INFO, SYNC_REFRESH_REQUIRED, SYNC_STATE, Scope, Search,
     WHO_AM_I,
 };
+use super::schema::{Unknown, unknown};
 use super::shared::Shared;
 use super::sync::{self, Change, Info, Refresh, State};
 use super::table::{Changes, Content, Shrunk, Table};
@@ -20,6 +21,11 @@ use std::time::Duration;
 
 /// How often the server is asked whether it is still there; so old may a confirmed table be.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How often the schema is looked at while the directory is followed: somebody may have given it more.
+const SCHEMA_EVERY: Duration = Duration::from_secs(60);
+/// How long entries are left to gather before they are taken from the connection, while everything is read: slapd sends each
+/// by itself, and waking up for each costs more than reading it.
+const GATHER: Duration = Duration::from_millis(1);
 /// The shortest and the longest pause after a session has ended.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(800));
 
@@ -66,8 +72,9 @@ pub async fn follow(shared: Arc<Shared>) {
             bookmark = Bookmark { server: Some(Arc::clone(&link.url)), cookies: [None, None] };
         }
         let begun = now().mono;
+        let unknown = unknown(&link, &shared.reading, shared.settings.timeout).await.unwrap_or_default();
         let mut session =
-            Session { shared: &shared, link: &link, table: &mut table, begun, live: false, read: 0 };
+            Session { shared: &shared, link: &link, table: &mut table, begun, live: false, read: 0, unknown };
         let Err(end) = session.run(&mut bookmark).await;
         if session.live {
             pause = PAUSE.0;
@@ -117,6 +124,8 @@ struct Session<'a> {
     live: bool,
     /// Entries that have come.
     read: u64,
+    /// What is not asked for.
+    unknown: Unknown,
 }
 
 impl Session<'_> {
@@ -129,13 +138,21 @@ impl Session<'_> {
         ];
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looked = now().mono;
         loop {
+            if !self.live && users.connection.is_drained() && others.connection.is_drained() {
+                tokio::time::sleep(GATHER).await;
+            }
             let (content, message, pulse) = tokio::select! {
                 message = users.connection.receive() => (Content::Users, message?, &mut users.pulse),
                 message = others.connection.receive() => (Content::Others, message?, &mut others.pulse),
                 _ = ticks.tick() => {
                     if self.live {
                         self.table.look_at_keys().await;
+                        if now().mono.since(looked) > SCHEMA_EVERY {
+                            looked = now().mono;
+                            self.look_at_schema().await?;
+                        }
                     }
                     for line in [&mut users, &mut others] {
                         line.ask(self.shared.settings.timeout).await?;
@@ -155,6 +172,14 @@ impl Session<'_> {
             // After the work: what waits in the socket meanwhile is no silence of the server.
             let line = if content == Content::Users { &mut users } else { &mut others };
             line.pulse.heard = now().mono;
+        }
+    }
+
+    /// Whether the server still knows what it knew: else entries have come without what they have now.
+    async fn look_at_schema(&self) -> Result<(), End> {
+        match unknown(self.link, &self.shared.reading, self.shared.settings.timeout).await {
+            Ok(unknown) if unknown != self.unknown => Err(End::Restart),
+            _ => Ok(()),
         }
     }
 
@@ -180,7 +205,7 @@ impl Session<'_> {
             base: &shared.settings.base,
             scope: Scope::Subtree,
             filter: filter.octets(),
-            attributes: &shared.reading.attribute_list(),
+            attributes: &self.unknown.without(&shared.reading),
             size_limit: 0,
             time_limit: 0,
             controls: &[sync::request(cookie)],

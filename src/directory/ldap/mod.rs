@@ -22,6 +22,7 @@ mod registry;
 mod rewrap;
 mod roll;
 mod rows;
+mod schema;
 mod settings;
 mod shared;
 mod stream;

@@ -43,6 +43,8 @@ const CONTAINERS: &[&str] =
 /// The octet strings that are replaced, fixed for the life of the directory's client.
 pub struct Phrases {
     all: Vec<Box<[u8]>>,
+    /// Which octets any of them begins with: few.
+    first: Box<[bool; 256]>,
     /// Which of them begin so, longest first.
     by_start: HashMap<[u8; 3], Vec<u8>, ahash::RandomState>,
 }
@@ -68,6 +70,12 @@ impl Phrases {
         let mut all: Vec<Box<[u8]>> =
             base.chain(ends).chain(described).chain(classes).map(Vec::into_boxed_slice).collect();
         all.truncate(128);
+        let mut first = Box::new([false; 256]);
+        for start in all.iter().filter_map(|phrase| phrase.first()) {
+            if let Some(first) = first.get_mut(usize::from(*start)) {
+                *first = true;
+            }
+        }
         let mut by_start: HashMap<_, Vec<u8>, _> = HashMap::default();
         for (at, phrase) in (0..128_u8).zip(&all) {
             if let Some(start) = phrase.first_chunk::<3>() {
@@ -79,7 +87,7 @@ impl Phrases {
                 std::cmp::Reverse(all.get(usize::from(*at)).map_or(0, |phrase| phrase.len()))
             });
         }
-        Phrases { all, by_start }
+        Phrases { all, first, by_start }
     }
 
     /// Packs an entry.
@@ -128,7 +136,9 @@ impl Phrases {
     }
 
     fn at_start(&self, octets: &[u8]) -> Option<(u8, &[u8])> {
-        let candidates = self.by_start.get(octets.first_chunk::<3>()?)?;
+        let start = octets.first_chunk::<3>()?;
+        self.first.get(usize::from(start[0])).filter(|is_first| **is_first)?;
+        let candidates = self.by_start.get(start)?;
         candidates.iter().find_map(|&number| {
             let phrase = self.all.get(usize::from(number))?;
             octets.starts_with(phrase).then_some((number, &**phrase))

@@ -5,6 +5,7 @@ use super::event::{Event, Operation};
 use super::filter::Filter;
 use super::link::{Link, jittered, worth_asking};
 use super::message::{Control, Criticality, PAGED_RESULTS, SUCCESS, Scope, Search, page, page_cookie};
+use super::schema::{Unknown, unknown};
 use super::shared::Shared;
 use super::table::{Changes, Content, Shrunk, Table};
 use crate::clock::now;
@@ -53,6 +54,7 @@ pub async fn poll(shared: Arc<Shared>, every: Duration) {
 
 /// Reads both contents; anything less than everything is trouble (LDAP-16).
 async fn read(shared: &Shared, link: &Link, table: &Table) -> Result<[(Content, Changes); 2], Trouble> {
+    let unknown = unknown(link, &shared.reading, shared.settings.timeout).await.unwrap_or_default();
     let mut connection = link.connect().await?;
     let (mut whole, mut count) = (Vec::new(), 0);
     for (content, filter) in
@@ -66,7 +68,8 @@ async fn read(shared: &Shared, link: &Link, table: &Table) -> Result<[(Content, 
                 criticality: Criticality::Critical,
                 value: Some(page(PAGE, &cookie)),
             };
-            let asking = one_page(shared, &mut connection, filter, paged, (&mut changes, &mut count));
+            let asking =
+                one_page(shared, &mut connection, (filter, &unknown), paged, (&mut changes, &mut count));
             cookie = within(shared.settings.timeout.saturating_mul(5), asking).await?;
             if cookie.is_empty() {
                 break;
@@ -82,11 +85,11 @@ async fn read(shared: &Shared, link: &Link, table: &Table) -> Result<[(Content, 
 async fn one_page(
     shared: &Shared,
     connection: &mut super::connection::Connection,
-    filter: &Filter,
+    (filter, unknown): (&Filter, &Unknown),
     paged: Control,
     (changes, count): (&mut Changes, &mut u64),
 ) -> Result<Vec<u8>, Trouble> {
-    let attributes = shared.reading.attribute_list();
+    let attributes = unknown.without(&shared.reading);
     let search = Search {
         base: &shared.settings.base,
         scope: Scope::Subtree,

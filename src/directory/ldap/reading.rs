@@ -19,6 +19,10 @@ const NAMES_MAX: usize = 32;
 pub struct Reading {
     /// Everything that is asked of any entry.
     pub attributes: Vec<String>,
+    /// Those of them that few servers know ([`Layout::foreign_attributes`]).
+    ///
+    /// [`Layout::foreign_attributes`]: crate::directory::layout::Layout::foreign_attributes
+    pub foreign: Vec<String>,
     /// The attributes that hold users' names.
     pub names: Vec<String>,
     /// Finds token entries, if tokens have entries of their own.
@@ -56,6 +60,8 @@ impl Reading {
                 attributes.push(name.clone());
             }
         }
+        let is_name = |foreign: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(foreign));
+        let foreign = layout.foreign_attributes().into_iter().filter(|foreign| !is_name(foreign));
         let parse = |text: Option<String>| text.map(|text| Filter::parse(&text)).transpose();
         let tokens = parse(layout.token_filter())?;
         let parameters = parse(layout.parameters_filter())?;
@@ -67,6 +73,7 @@ impl Reading {
         let others: Vec<Filter> = others.cloned().collect();
         Ok(Reading {
             phrases: Phrases::new(&settings.base, &attributes),
+            foreign: foreign.map(str::to_owned).collect(),
             attributes,
             names,
             users: settings.user_filter.for_everybody(),

@@ -87,6 +87,11 @@ fn serve(
     }
 }
 
+/// Whether it is the question where the schema is.
+pub fn is_about_schema(request: &Request) -> bool {
+    request.octets.windows(17).any(|window| window == b"subschemaSubentry")
+}
+
 /// A message with this operation, and controls if any.
 pub fn message(id: u32, tag: u8, content: &[u8], controls: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut writer = Writer::new();

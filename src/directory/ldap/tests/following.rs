@@ -203,6 +203,7 @@ fn ldap_32_a_mass_disappearance_is_held_back_until_somebody_permits_it() {
 #[test]
 fn ldap_27_attribute_names_as_oids_and_with_options_are_understood() {
     let fake = Fake::start(|request| match request.tag {
+        SEARCH_REQUEST if is_about_schema(request) => result(request.id, SEARCH_DONE, 0),
         SEARCH_REQUEST => {
             let uuid = |octet| EntryId::new([octet; 16]);
             let state = |octet| vec![(message::SYNC_STATE, sync::state_value(1, uuid(octet)))];
@@ -282,6 +283,7 @@ fn forgetful(end: u32, gate: &Arc<AtomicBool>) -> Fake {
         let in_first = followers.iter().take(2).any(|(first, ..)| *first == connection);
         let is_users = contains(request, b"inetOrgPerson");
         match tag {
+            SEARCH_REQUEST if is_about_schema(request) => result(id, SEARCH_DONE, 0),
             SEARCH_REQUEST if contains(request, b"cookie") => result(id, SEARCH_DONE, end),
             SEARCH_REQUEST => {
                 followers.push((connection, id, is_users));
@@ -317,4 +319,35 @@ fn ldap_16_a_reference_during_the_load_leaves_the_table_as_it_was() {
         matches!(event, Event::SyncBroken { trouble: Trouble::Referral, .. })
     });
     assert!(matches!(bench.known("alice"), Known::Stale));
+}
+
+#[test]
+fn names_that_the_schema_does_not_have_are_not_asked_for() {
+    let types = b"( 1.3.6.1.4.1.42.2.27.8.1.17 NAME 'pwdAccountLockedTime' )";
+    for (shown, asked) in [(true, false), (false, true)] {
+        let fake = Fake::start(move |request| {
+            let schema: &[(&str, &[u8])] = match request.tag {
+                SEARCH_REQUEST if is_about_schema(request) => &[("subschemaSubentry", b"cn=Subschema")],
+                SEARCH_REQUEST if holds(request, b"attributeTypes") => &[("attributeTypes", types)],
+                SEARCH_REQUEST => return Vec::new(),
+                _ => return polite(request),
+            };
+            let found = if shown { entry(request.id, "cn=Subschema", schema, &[]) } else { Vec::new() };
+            [found, result(request.id, SEARCH_DONE, 0)].concat()
+        });
+        let _bench = Bench::new(settings(&[fake.port()], Mode::Follow));
+        let search = wait("the search for users", || {
+            let of_users =
+                |request: &Request| request.tag == SEARCH_REQUEST && holds(request, b"inetOrgPerson");
+            fake.requests().into_iter().find(of_users)
+        });
+        for always in [&b"pwdAccountLockedTime"[..], b"entryUUID", b"sekishoTokenState"] {
+            assert!(holds(&search, always), "{shown}");
+        }
+        assert_eq!(holds(&search, b"nsAccountLock"), asked);
+    }
+}
+
+fn holds(request: &Request, text: &[u8]) -> bool {
+    request.octets.windows(text.len()).any(|window| window == text)
 }
