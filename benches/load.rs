@@ -375,7 +375,7 @@ fn drive(server: &Server, case: &Case, options: &Options, measured: impl FnMut()
     let ports = match case.pace {
         Pace::Open { rate } if rate > 50_000.0 => 256,
         Pace::Open { .. } => 64,
-        Pace::Closed { in_flight } => in_flight.div_ceil(16).max(1),
+        Pace::Closed { in_flight } => in_flight.div_ceil(requests::RUN).max(1),
     };
     let wanted = match case.pace {
         Pace::Open { rate } => (rate * options.seconds).ceil() as usize,

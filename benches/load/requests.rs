@@ -77,9 +77,14 @@ pub enum Verified {
     Forged,
 }
 
-/// Where a request with this number leaves from, and under which identifier.
+/// Requests that leave from one port before the next is taken: as many as each port has in flight in a closed loop, so that all
+/// paces look the same to the server.
+pub const RUN: usize = 16;
+
+/// Where a request with this number leaves from, and under which identifier; each comes again after `ports * 256`.
 pub fn place(number: usize, ports: usize) -> (usize, u8) {
-    (number % ports, (number / ports % 256) as u8)
+    let (run, within) = (number / RUN, number % RUN);
+    (run % ports, (run / ports * RUN % 256 + within) as u8)
 }
 
 /// Makes `count` requests for a step: users in a random order, each with the codes it may use, oldest first.
