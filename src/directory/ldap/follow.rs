@@ -43,6 +43,8 @@ enum End {
 #[derive(Default)]
 struct Bookmark {
     server: Option<Arc<str>>,
+    /// What the content was read without.
+    unknown: Unknown,
     cookies: [Option<Vec<u8>>; 2],
 }
 
@@ -69,10 +71,16 @@ pub async fn follow(shared: Arc<Shared>) {
             continue;
         };
         if bookmark.server.as_ref() != Some(&link.url) {
-            bookmark = Bookmark { server: Some(Arc::clone(&link.url)), cookies: [None, None] };
+            bookmark = Bookmark { server: Some(Arc::clone(&link.url)), ..Bookmark::default() };
         }
         let begun = now().mono;
-        let unknown = unknown(&link, &shared.reading, shared.settings.timeout).await.unwrap_or_default();
+        // A server that could not be asked knows what it knew.
+        if let Ok(unknown) = unknown(&link, &shared.reading, shared.settings.timeout).await
+            && unknown != bookmark.unknown
+        {
+            bookmark = Bookmark { unknown, cookies: [None, None], ..bookmark };
+        }
+        let unknown = bookmark.unknown.clone();
         let mut session =
             Session { shared: &shared, link: &link, table: &mut table, begun, live: false, read: 0, unknown };
         let Err(end) = session.run(&mut bookmark).await;
