@@ -2,7 +2,7 @@
 
 use super::drive::NotDurable;
 use super::{Pipeline, tokens_of};
-use crate::clock;
+use crate::clock::{self, Mono};
 use crate::cluster::{self, Change, Cluster, Lost, Settled, SlotKey, Term, Way, slot};
 use crate::state::{Mark, Marks};
 use crate::tokens::User;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// How long an operator waits for the engine, at most.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long until it is tried again in a new term.
+const AGAIN: Duration = Duration::from_millis(20);
 
 impl Pipeline {
     /// The engine and its term; nothing where this node decides by itself.
@@ -36,15 +39,27 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Gives marks that an operator has made to the engine, all or none.
+    /// Gives marks that an operator has made to the engine, all or none. A term that ends meanwhile (another node has joined,
+    /// the engine was restarted) is no reason to fail: nothing has happened in it.
     pub(super) async fn share(&self, marks: &Marks) -> Result<(), NotDurable> {
+        let deadline = clock::now().mono.plus(PATIENCE);
+        loop {
+            match self.share_in_this_term(marks, deadline).await {
+                Err(NotDurable::Cluster(Lost::CatchingUp)) if clock::now().mono < deadline => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                shared => return shared,
+            }
+        }
+    }
+
+    async fn share_in_this_term(&self, marks: &Marks, deadline: Mono) -> Result<(), NotDurable> {
         let slots: Vec<_> = marks.iter().filter_map(|mark| Some((mark, slot(mark)?))).collect();
         let keys: Vec<SlotKey> = slots.iter().map(|(_, (key, _))| *key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         let Some((cluster, term)) = self.engine()? else { return Ok(()) };
-        let deadline = clock::now().mono.plus(PATIENCE);
         let there = cluster.look(keys, deadline).await?;
         let mut step = cluster::Step::default();
         for ((mark, (key, to)), from) in slots.into_iter().zip(there) {
