@@ -11,7 +11,7 @@ use super::message::{
     self, Message, Outcome, Response, SYNC_DONE, SYNC_INFO, SYNC_REFRESH_REQUIRED, SYNC_STATE, Scope, Search,
     WHO_AM_I,
 };
-use super::schema::{Unknown, unknown};
+use super::schema::{self, Unknown};
 use super::shared::Shared;
 use super::sync::{self, Change, Info, Refresh, State};
 use super::table::{Changes, Content, Shrunk, Table};
@@ -74,15 +74,8 @@ pub async fn follow(shared: Arc<Shared>) {
             bookmark = Bookmark { server: Some(Arc::clone(&link.url)), ..Bookmark::default() };
         }
         let begun = now().mono;
-        // A server that could not be asked knows what it knew.
-        if let Ok(unknown) = unknown(&link, &shared.reading, shared.settings.timeout).await
-            && unknown != bookmark.unknown
-        {
-            bookmark = Bookmark { unknown, cookies: [None, None], ..bookmark };
-        }
-        let unknown = bookmark.unknown.clone();
         let mut session =
-            Session { shared: &shared, link: &link, table: &mut table, begun, live: false, read: 0, unknown };
+            Session { shared: &shared, link: &link, table: &mut table, begun, live: false, read: 0 };
         let Err(end) = session.run(&mut bookmark).await;
         if session.live {
             pause = PAUSE.0;
@@ -132,17 +125,21 @@ struct Session<'a> {
     live: bool,
     /// Entries that have come.
     read: u64,
-    /// What is not asked for.
-    unknown: Unknown,
 }
 
 impl Session<'_> {
     async fn run(&mut self, bookmark: &mut Bookmark) -> Result<std::convert::Infallible, End> {
+        // A server that does not answer this knows what it knew.
+        if let Ok(unknown) = self.unknown(self.link.connect().await?).await
+            && unknown != bookmark.unknown
+        {
+            bookmark.unknown = unknown;
+            bookmark.cookies = [None, None];
+        }
         let (mut users, mut others) = (self.line().await?, self.line().await?);
-        let [user_cookie, other_cookie] = &bookmark.cookies;
         let mut parts = [
-            self.ask(&mut users.connection, Content::Users, user_cookie.as_deref()).await?,
-            self.ask(&mut others.connection, Content::Others, other_cookie.as_deref()).await?,
+            self.ask(&mut users.connection, Content::Users, bookmark).await?,
+            self.ask(&mut others.connection, Content::Others, bookmark).await?,
         ];
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -159,7 +156,7 @@ impl Session<'_> {
                         self.table.look_at_keys().await;
                         if now().mono.since(looked) > SCHEMA_EVERY {
                             looked = now().mono;
-                            self.look_at_schema().await?;
+                            self.look_at_schema(&bookmark.unknown).await?;
                         }
                     }
                     for line in [&mut users, &mut others] {
@@ -184,11 +181,17 @@ impl Session<'_> {
     }
 
     /// Whether the server still knows what it knew: else entries have come without what they have now.
-    async fn look_at_schema(&self) -> Result<(), End> {
-        match unknown(self.link, &self.shared.reading, self.shared.settings.timeout).await {
-            Ok(unknown) if unknown != self.unknown => Err(End::Restart),
+    async fn look_at_schema(&self, unknown: &Unknown) -> Result<(), End> {
+        // The session goes on without it: what is wrong with the server is found out otherwise.
+        let Ok(connection) = self.link.connect().await else { return Ok(()) };
+        match self.unknown(connection).await {
+            Ok(now) if now != *unknown => Err(End::Restart),
             _ => Ok(()),
         }
+    }
+
+    async fn unknown(&self, connection: Connection) -> Result<Unknown, Trouble> {
+        schema::unknown(connection, &self.shared.reading, self.shared.settings.timeout).await
     }
 
     async fn line(&self) -> Result<Line, Trouble> {
@@ -201,19 +204,20 @@ impl Session<'_> {
         &self,
         connection: &mut Connection,
         content: Content,
-        cookie: Option<&[u8]>,
+        bookmark: &Bookmark,
     ) -> Result<Part, Trouble> {
         let shared = self.shared;
-        let filter = match content {
-            Content::Users => &shared.reading.users,
-            Content::Others => &shared.reading.others,
+        let [user_cookie, other_cookie] = &bookmark.cookies;
+        let (filter, cookie) = match content {
+            Content::Users => (&shared.reading.users, user_cookie.as_deref()),
+            Content::Others => (&shared.reading.others, other_cookie.as_deref()),
         };
         let id = connection.begin();
         let search = Search {
             base: &shared.settings.base,
             scope: Scope::Subtree,
             filter: filter.octets(),
-            attributes: &self.unknown.without(&shared.reading),
+            attributes: &bookmark.unknown.without(&shared.reading),
             size_limit: 0,
             time_limit: 0,
             controls: &[sync::request(cookie)],

@@ -54,7 +54,8 @@ pub async fn poll(shared: Arc<Shared>, every: Duration) {
 
 /// Reads both contents; anything less than everything is trouble (LDAP-16).
 async fn read(shared: &Shared, link: &Link, table: &Table) -> Result<[(Content, Changes); 2], Trouble> {
-    let unknown = unknown(link, &shared.reading, shared.settings.timeout).await.unwrap_or_default();
+    let asking = unknown(link.connect().await?, &shared.reading, shared.settings.timeout);
+    let unknown = asking.await.unwrap_or_default();
     let mut connection = link.connect().await?;
     let (mut whole, mut count) = (Vec::new(), 0);
     for (content, filter) in

@@ -6,7 +6,6 @@
 
 use super::connection::{Connection, Trouble, within};
 use super::filter::Filter;
-use super::link::Link;
 use super::message::{Scope, Search};
 use super::reading::Reading;
 use std::collections::HashSet;
@@ -24,13 +23,16 @@ impl Unknown {
     }
 }
 
-/// Asks a server, on a connection of its own. One that does not show its schema knows everything.
+/// Asks a server, on a connection that ends with it. One that does not show its schema knows everything.
 ///
 /// # Errors
-/// It could not be asked.
-pub async fn unknown(link: &Link, reading: &Reading, timeout: Duration) -> Result<Unknown, Trouble> {
+/// It does not answer.
+pub async fn unknown(
+    mut connection: Connection,
+    reading: &Reading,
+    timeout: Duration,
+) -> Result<Unknown, Trouble> {
     let asking = async {
-        let mut connection = link.connect().await?;
         let [dn] = &*values(&mut connection, "", "subschemaSubentry").await? else {
             return Ok(Unknown::default());
         };
