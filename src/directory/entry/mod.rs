@@ -11,16 +11,25 @@ use crate::identity::EntryId;
 use crate::secret::Secret;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::ops::Range;
 
 /// An entry: its DN, its lasting identity and its attributes.
 ///
-/// Values are kept as [`Secret`], because one of them may be a token's key and nobody knows which before it is asked for.
+/// Names and values stand in one [`Secret`], because one of them may be a token's key and nobody knows which before it is
+/// asked for.
 pub struct Entry {
     /// The DN as the directory wrote it: what a bind is made with.
     pub dn: String,
     /// The identity that survives renames.
     pub id: EntryId,
-    attributes: Vec<(Box<str>, Vec<Secret>)>,
+    octets: Secret,
+    values: Vec<Value>,
+}
+
+/// Where in the octets one value stands, and the name of its attribute.
+struct Value {
+    name: Range<u32>,
+    value: Range<u32>,
 }
 
 /// An attribute that may have one value has several.
@@ -40,41 +49,66 @@ pub enum Unreadable {
 }
 
 impl Entry {
+    /// What identifies an entry where the layout names nothing else, in the order in which it is looked for.
+    pub const IDENTITIES: [&str; 3] = ["entryUUID", "nsUniqueId", "objectGUID"];
+
     /// An entry from a search. Its identity is the value of `identity` if the layout names such an attribute, else
     /// entryUUID, nsUniqueId or objectGUID, else a hash of the DN.
-    pub fn new<N: AsRef<str>>(
+    pub fn new<N, V>(
         dn: impl Into<String>,
         identity: Option<&str>,
-        attributes: impl IntoIterator<Item = (N, Vec<Vec<u8>>)>,
-    ) -> Entry {
+        attributes: impl IntoIterator<Item = (N, V), IntoIter: Clone>,
+    ) -> Entry
+    where
+        N: AsRef<str>,
+        V: IntoIterator<Item: AsRef<[u8]>>,
+    {
         let mut entry = Entry::identified(dn, EntryId::new([0; 16]), attributes);
         entry.id = entry.identify(identity);
         entry
     }
 
     /// An entry whose identity is known from elsewhere: the entryUUID of a Sync State control (RFC 4533 §2.2).
-    pub fn identified<N: AsRef<str>>(
+    pub fn identified<N, V>(
         dn: impl Into<String>,
         id: EntryId,
-        attributes: impl IntoIterator<Item = (N, Vec<Vec<u8>>)>,
-    ) -> Entry {
-        let mut entry = Entry { dn: dn.into(), id, attributes: Vec::new() };
-        for (name, values) in attributes {
-            let name = plain_name(name.as_ref());
-            let values = values.into_iter().map(Secret::new);
-            match entry.attributes.iter_mut().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
-                Some((_, before)) => before.extend(values),
-                None => entry.attributes.push((name.into(), values.collect())),
+        attributes: impl IntoIterator<Item = (N, V), IntoIter: Clone>,
+    ) -> Entry
+    where
+        N: AsRef<str>,
+        V: IntoIterator<Item: AsRef<[u8]>>,
+    {
+        let attributes = attributes.into_iter();
+        // All the room at once: a buffer that moves leaves keys behind.
+        let (mut room, mut count) = (0, 0);
+        for (name, values) in attributes.clone() {
+            room += plain_name(name.as_ref()).len();
+            for value in values {
+                room += value.as_ref().len();
+                count += 1;
             }
         }
-        entry
+        let (mut octets, mut all) = (Vec::with_capacity(room), Vec::with_capacity(count));
+        for (name, values) in attributes {
+            let name = write(&mut octets, plain_name(name.as_ref()).as_bytes());
+            let values = values.into_iter();
+            all.extend(
+                values.map(|value| Value { name: name.clone(), value: write(&mut octets, value.as_ref()) }),
+            );
+        }
+        Entry { dn: dn.into(), id, octets: Secret::new(octets), values: all }
     }
 
     /// Every value of the attribute, under any spelling of its name, with any options.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let name = plain_name(name);
-        let found = self.attributes.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
-        found.into_iter().flat_map(|(_, values)| values).map(Secret::expose)
+        let is_it = |value: &&Value| self.at(&value.name).eq_ignore_ascii_case(name.as_bytes());
+        let first = self.values.iter().position(|value| is_it(&value));
+        let (first, rest) = first.and_then(|at| self.values.get(at..)?.split_first()).unzip();
+        let name = first.map_or(&[][..], |first| self.at(&first.name));
+        let more = rest.unwrap_or_default().iter();
+        let more = more.filter(|value| self.at(&value.name).eq_ignore_ascii_case(name));
+        first.into_iter().chain(more).map(|value| self.at(&value.value))
     }
 
     /// The only value of the attribute.
@@ -146,13 +180,18 @@ impl Entry {
         self.one(name)?.map(|value| parse(value).ok_or(Unreadable::Syntax)).transpose()
     }
 
+    fn at(&self, place: &Range<u32>) -> &[u8] {
+        let [start, end] = [place.start, place.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+        self.octets.expose().get(start..end).unwrap_or_default()
+    }
+
     fn identify(&self, identity: Option<&str>) -> EntryId {
         if let Some(name) = identity
             && let Ok(Some(value)) = self.one(name)
         {
             return uuid(value).unwrap_or_else(|| hashed(b"value", value));
         }
-        ["entryUUID", "nsUniqueId", "objectGUID"]
+        Entry::IDENTITIES
             .into_iter()
             .find_map(|name| uuid(self.one(name).ok()??))
             .unwrap_or_else(|| EntryId::of_dn(&self.dn))
@@ -162,9 +201,9 @@ impl Entry {
 /// The DN and the names of the attributes; never a value.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.attributes.iter().map(|(name, values)| (name, values.len()));
+        let names = self.values.iter().map(|value| String::from_utf8_lossy(self.at(&value.name)));
         write!(f, "Entry({:?} {} ", self.dn, self.id)?;
-        f.debug_map().entries(names).finish()?;
+        f.debug_set().entries(names).finish()?;
         f.write_str(")")
     }
 }
@@ -177,6 +216,14 @@ impl EntryId {
             None => hashed(b"text", dn.as_bytes()),
         }
     }
+}
+
+/// Appends octets; gives where they stand. No entry is as large as what four octets can count.
+fn write(octets: &mut Vec<u8>, more: &[u8]) -> Range<u32> {
+    let start = octets.len();
+    octets.extend_from_slice(more);
+    let [start, end] = [start, octets.len()].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+    start..end
 }
 
 fn uuid(value: &[u8]) -> Option<EntryId> {

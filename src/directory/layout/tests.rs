@@ -21,9 +21,8 @@ struct Tree(HashMap<Dn, Arc<Entry>>);
 
 impl Tree {
     fn with(mut self, dn: &str, attributes: &[(&'static str, &[&str])]) -> Tree {
-        let attributes = attributes
-            .iter()
-            .map(|(name, values)| (*name, values.iter().map(|value| value.as_bytes().to_vec()).collect()));
+        let attributes =
+            attributes.iter().map(|(name, values)| (*name, values.iter().map(|value| value.as_bytes())));
         self.add(Entry::new(dn, None, attributes));
         self
     }

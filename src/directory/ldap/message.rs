@@ -271,7 +271,19 @@ impl<'a> Outcome<'a> {
 }
 
 /// An attribute description with its values.
-pub type Attribute<'a> = (&'a str, Vec<Vec<u8>>);
+pub type Attribute<'a> = (&'a str, Values<'a>);
+
+/// The values of one attribute, which are known to be well-formed.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a>(Reader<'a>);
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_done() { None } else { self.0.expect(OCTET_STRING).ok() }
+    }
+}
 
 impl<'a> RawEntry<'a> {
     /// An entry that was kept: its name and what [`RawEntry::kept`] gave.
@@ -291,12 +303,12 @@ impl<'a> RawEntry<'a> {
         while !attributes.is_done() {
             let mut attribute = attributes.inside(SEQUENCE)?;
             let name = std::str::from_utf8(attribute.expect(OCTET_STRING)?).map_err(|_| Malformed)?;
-            let mut set = attribute.inside(SET)?;
-            let mut values = Vec::new();
-            while !set.is_done() {
-                values.push(set.expect(OCTET_STRING)?.to_vec());
+            let values = attribute.inside(SET)?;
+            let mut checked = values;
+            while !checked.is_done() {
+                checked.expect(OCTET_STRING)?;
             }
-            list.push((name, values));
+            list.push((name, Values(values)));
         }
         Ok(list)
     }

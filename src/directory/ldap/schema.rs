@@ -60,7 +60,7 @@ async fn values(connection: &mut Connection, dn: &str, attribute: &str) -> Resul
     connection
         .search(&search, |raw| {
             let attributes = raw.attributes()?;
-            found.extend(attributes.into_iter().flat_map(|(_, values)| values));
+            found.extend(attributes.into_iter().flat_map(|(_, values)| values).map(<[u8]>::to_vec));
             Ok(())
         })
         .await?;
