@@ -282,21 +282,29 @@ impl Layout {
     /// Every attribute to request, of users, tokens, parameters and policies alike; those of users' names are not among
     /// them ([`Assembly::names`]).
     pub fn attributes(&self) -> Vec<&str> {
-        let mut all = vec!["objectClass", "entryUUID", "nsUniqueId", "objectGUID"];
-        all.extend(self.identity());
-        match &self.tokens {
-            TokensAt::User => {}
-            TokensAt::Referred(names) => all.extend(names.iter().map(|(name, _)| &**name)),
-            TokensAt::Owned(owner) => all.push(owner),
-        }
-        all.extend(self.parameter_entries.iter().flat_map(ByKind::names));
-        all.extend(self.token.names());
-        all.extend(self.user.names());
-        all.extend([record::SERVICE, record::CONTRACT, record::NOT_BEFORE]);
-        all.extend(account::ATTRIBUTES);
-        let mut seen = std::collections::HashSet::new();
-        all.retain(|name| seen.insert(name.to_ascii_lowercase()));
-        all
+        unrepeated(Entry::IDENTITIES.into_iter().chain(self.content()))
+    }
+
+    /// The same where each entry's identity is told apart from it (RFC 4533 §2.2), which counts unless the layout names
+    /// another.
+    pub fn followed_attributes(&self) -> Vec<&str> {
+        if self.identity.is_some() { self.attributes() } else { unrepeated(self.content()) }
+    }
+
+    fn content(&self) -> impl Iterator<Item = &str> {
+        let tokens: Vec<&str> = match &self.tokens {
+            TokensAt::User => Vec::new(),
+            TokensAt::Referred(names) => names.iter().map(|(name, _)| &**name).collect(),
+            TokensAt::Owned(owner) => vec![owner],
+        };
+        std::iter::once("objectClass")
+            .chain(self.identity())
+            .chain(tokens)
+            .chain(self.parameter_entries.iter().flat_map(ByKind::names))
+            .chain(self.token.names())
+            .chain(self.user.names())
+            .chain([record::SERVICE, record::CONTRACT, record::NOT_BEFORE])
+            .chain(account::ATTRIBUTES.iter().copied())
     }
 
     /// Those of [`Layout::attributes`] that have other names in each directory: few servers know all of them.
@@ -468,6 +476,11 @@ enum Absent {
     Is(Parameters),
     /// The service's defaults.
     Service,
+}
+
+fn unrepeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = std::collections::HashSet::new();
+    names.filter(|name| seen.insert(name.to_ascii_lowercase())).collect()
 }
 
 fn named(name: &'static str) -> Option<Name> {

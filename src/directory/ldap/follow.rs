@@ -217,7 +217,7 @@ impl Session<'_> {
             base: &shared.settings.base,
             scope: Scope::Subtree,
             filter: filter.octets(),
-            attributes: &bookmark.unknown.without(&shared.reading),
+            attributes: &bookmark.unknown.without(&shared.reading.followed),
             size_limit: 0,
             time_limit: 0,
             controls: &[sync::request(cookie)],

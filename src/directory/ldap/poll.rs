@@ -90,7 +90,7 @@ async fn one_page(
     paged: Control,
     (changes, count): (&mut Changes, &mut u64),
 ) -> Result<Vec<u8>, Trouble> {
-    let attributes = unknown.without(&shared.reading);
+    let attributes = unknown.without(&shared.reading.attributes);
     let search = Search {
         base: &shared.settings.base,
         scope: Scope::Subtree,

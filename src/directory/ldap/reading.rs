@@ -19,6 +19,10 @@ const NAMES_MAX: usize = 32;
 pub struct Reading {
     /// Everything that is asked of any entry.
     pub attributes: Vec<String>,
+    /// The same of entries that are followed ([`Layout::followed_attributes`]).
+    ///
+    /// [`Layout::followed_attributes`]: crate::directory::layout::Layout::followed_attributes
+    pub followed: Vec<String>,
     /// Those of them that few servers know ([`Layout::foreign_attributes`]).
     ///
     /// [`Layout::foreign_attributes`]: crate::directory::layout::Layout::foreign_attributes
@@ -54,12 +58,17 @@ impl Reading {
         let layout = &settings.layout;
         let names: Vec<String> =
             settings.user_filter.names().iter().map(|pattern| pattern.attribute.to_string()).collect();
-        let mut attributes: Vec<String> = layout.attributes().into_iter().map(str::to_owned).collect();
-        for name in &names {
-            if !attributes.iter().any(|other| other.eq_ignore_ascii_case(name)) {
-                attributes.push(name.clone());
+        let with_names = |mut attributes: Vec<String>| {
+            for name in &names {
+                if !attributes.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+                    attributes.push(name.clone());
+                }
             }
-        }
+            attributes
+        };
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let attributes = with_names(owned(layout.attributes()));
+        let followed = with_names(owned(layout.followed_attributes()));
         let is_name = |foreign: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(foreign));
         let foreign = layout.foreign_attributes().into_iter().filter(|foreign| !is_name(foreign));
         let parse = |text: Option<String>| text.map(|text| Filter::parse(&text)).transpose();
@@ -75,6 +84,7 @@ impl Reading {
             phrases: Phrases::new(&settings.base, &attributes),
             foreign: foreign.map(str::to_owned).collect(),
             attributes,
+            followed,
             names,
             users: settings.user_filter.for_everybody(),
             others: Filter::any(&others),

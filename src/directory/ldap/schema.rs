@@ -16,10 +16,10 @@ use std::time::Duration;
 pub struct Unknown(HashSet<String>);
 
 impl Unknown {
-    /// The attributes to ask for.
-    pub fn without<'r>(&self, reading: &'r Reading) -> Vec<&'r str> {
+    /// What is left to ask for of these attributes.
+    pub fn without<'a>(&self, attributes: &'a [String]) -> Vec<&'a str> {
         let known = |name: &&str| !self.0.contains(&name.to_ascii_lowercase());
-        reading.attribute_list().into_iter().filter(known).collect()
+        attributes.iter().map(String::as_str).filter(known).collect()
     }
 }
 
