@@ -3,51 +3,60 @@
 use crate::identity::EntryId;
 use crate::tokens::{Defect, Standing, Token, Tokens, User};
 use ahash::RandomState;
-use std::collections::{BTreeSet, HashSet};
-use std::hash::Hash;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::num::NonZeroU64;
 
 /// Every token of every user that was entered. Not for names typed by anybody: only directory entries get in, and they
 /// are as many as the table of users holds.
 ///
-/// Two sets of plain octets in order: no allocation of its own for anybody, and who has a token is found by its serial
-/// number, which is the token's whoever has it.
+/// Nearly every serial number is that of one token, and nearly every user has one token: each takes one place in a table, and
+/// what is rarer has an allocation of its own.
 #[derive(Default)]
 pub struct Census {
     hasher: RandomState,
-    /// Each token under its serial number, once for each user who has it.
-    tokens: BTreeSet<(SerialKey, EntryId, EntryId)>,
-    /// The serial numbers that each user's tokens carry.
-    users: BTreeSet<(UserKey, SerialKey)>,
+    /// The serial numbers that one token of one user carries.
+    alone: HashTable<Alone>,
+    /// All others, with the tokens that carry them and whose they are.
+    together: HashMap<SerialKey, BTreeSet<(TokenKey, UserNumber)>>,
+    /// The serial number of each user's only token, by the user's number.
+    users: Vec<Option<SerialKey>>,
+    /// What users with several tokens have.
+    rich: HashMap<UserNumber, Vec<Having>>,
 }
+
+/// How the caller numbers its users: close together, and the same user the same way as long as they are entered.
+pub type UserNumber = u32;
 
 /// A serial number, hashed under a random key. Two that fall together are two tokens that nobody may use: one chance in
 /// a million with five million tokens.
-type SerialKey = u64;
+type SerialKey = NonZeroU64;
 
-/// A user, hashed likewise. Two that fall together share what is looked through, and nothing else.
-type UserKey = u64;
+/// A token, hashed likewise: it tells those of one serial number apart.
+type TokenKey = u32;
 
 /// One user's token.
-type Having = (SerialKey, EntryId);
+type Having = (SerialKey, TokenKey);
 
-const FIRST: EntryId = EntryId::new([0; 16]);
-const LAST: EntryId = EntryId::new([0xff; 16]);
+/// A serial number with its only token, and whose that is.
+#[derive(Clone, Copy)]
+struct Alone {
+    serial: SerialKey,
+    token: TokenKey,
+    user: UserNumber,
+}
 
 impl Census {
     /// Enters a user just assembled, in place of what was known of them, and makes the tokens unusable that collide with
     /// others. Gives the *other* users whose tokens have begun or ceased to collide by this: assemble and enter them
     /// again, which changes nobody else in turn. Of the tokens in `shared` the user may be one owner of several.
-    pub fn enter(&mut self, user: &mut User, shared: &[EntryId]) -> HashSet<EntryId> {
+    pub fn enter(&mut self, number: UserNumber, user: &mut User, shared: &[EntryId]) -> HashSet<UserNumber> {
         let tokens: Vec<Having> = match &user.tokens {
-            Tokens::These(tokens) => tokens.iter().map(|token| (self.key(&token.serial), token.id)).collect(),
+            Tokens::These(tokens) => tokens.iter().map(|token| self.having(token)).collect(),
             Tokens::TooMany(_) => Vec::new(),
         };
-        if let [one] = tokens.as_slice()
-            && self.enter_alone(user.id, *one)
-        {
-            return HashSet::new();
-        }
-        let changed = self.replace(user.id, &tokens);
+        let changed = self.replace(number, &tokens);
         if let Tokens::These(tokens) = &mut user.tokens {
             for token in tokens {
                 // This user has no part in it, whoever else has.
@@ -62,31 +71,23 @@ impl Census {
     }
 
     /// Forgets a user; gives the users whose tokens have ceased to collide by this: assemble and enter them again.
-    pub fn leave(&mut self, user: EntryId) -> HashSet<EntryId> {
+    pub fn leave(&mut self, user: UserNumber) -> HashSet<UserNumber> {
         self.replace(user, &[])
     }
 
-    /// Enters the only token of a user who had none, if nobody has its serial number: nearly everybody, when all are
-    /// read. Nothing collides then.
-    fn enter_alone(&mut self, user: EntryId, having: Having) -> bool {
-        let is_new = self.tokens(user).next().is_none() && self.carriers(having.0).next().is_none();
-        if is_new {
-            self.add(user, having);
-        }
-        is_new
-    }
-
     fn defect(&self, token: &Token, shared: &[EntryId]) -> Option<Defect> {
-        let having = (self.key(&token.serial), token.id);
-        if !shared.contains(&token.id) && self.owners(having).nth(1).is_some() {
+        let (serial, own) = self.having(token);
+        let carriers = self.together.get(&serial)?;
+        if !shared.contains(&token.id) && carriers.iter().filter(|(token, _)| *token == own).nth(1).is_some()
+        {
             Some(Defect::SeveralOwners)
         } else {
-            self.repeats(having.0).then_some(Defect::SerialRepeated)
+            carriers.iter().any(|(token, _)| *token != own).then_some(Defect::SerialRepeated)
         }
     }
 
-    fn replace(&mut self, user: EntryId, tokens: &[Having]) -> HashSet<EntryId> {
-        let before: Vec<Having> = self.tokens(user).collect();
+    fn replace(&mut self, user: UserNumber, tokens: &[Having]) -> HashSet<UserNumber> {
+        let before = self.has(user);
         // Read again with nothing new in it: nearly every change of an entry is one of something else.
         if before.len() == tokens.len() && tokens.iter().all(|having| before.contains(having)) {
             return HashSet::new();
@@ -99,69 +100,100 @@ impl Census {
         for &having in tokens {
             self.add(user, having);
         }
+        self.note(user, tokens);
         let is = self.contested(touched());
-        let mut changed: HashSet<EntryId> = was.symmetric_difference(&is).map(|(user, _)| *user).collect();
+        let mut changed: HashSet<UserNumber> = was.symmetric_difference(&is).map(|(user, _)| *user).collect();
         changed.remove(&user);
         changed
     }
 
-    fn add(&mut self, user: EntryId, (serial, token): Having) {
-        self.tokens.insert((serial, token, user));
-        self.users.insert((self.key(&user), serial));
+    fn add(&mut self, user: UserNumber, (serial, token): Having) {
+        if let Some(carriers) = self.together.get_mut(&serial) {
+            carriers.insert((token, user));
+            return;
+        }
+        match self.alone.entry(serial.get(), |alone| alone.serial == serial, |alone| alone.serial.get()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Alone { serial, token, user });
+            }
+            Entry::Occupied(held) => {
+                let (first, _) = held.remove();
+                let carriers = BTreeSet::from([(first.token, first.user), (token, user)]);
+                self.together.insert(serial, carriers);
+            }
+        }
     }
 
-    fn take_out(&mut self, user: EntryId, (serial, token): Having) {
-        self.tokens.remove(&(serial, token, user));
-        let key = self.key(&user);
-        if self.carriers(serial).all(|(_, other)| self.key(&other) != key) {
-            self.users.remove(&(key, serial));
+    fn take_out(&mut self, user: UserNumber, (serial, token): Having) {
+        let Some(carriers) = self.together.get_mut(&serial) else {
+            if let Ok(held) = self.alone.find_entry(serial.get(), |alone| alone.serial == serial) {
+                held.remove();
+            }
+            return;
+        };
+        carriers.remove(&(token, user));
+        if let (1, Some(&(token, user))) = (carriers.len(), carriers.first()) {
+            self.together.remove(&serial);
+            self.add(user, (serial, token));
         }
     }
 
     /// The users, each with their token, among whom some of these tokens collide.
-    fn contested<'a>(&self, tokens: impl Iterator<Item = &'a Having>) -> HashSet<(EntryId, EntryId)> {
+    fn contested<'a>(&self, tokens: impl Iterator<Item = &'a Having>) -> HashSet<(UserNumber, TokenKey)> {
         let mut users = HashSet::new();
-        for &having in tokens {
-            let (serial, token) = having;
-            if self.owners(having).nth(1).is_some() {
-                users.extend(self.owners(having).map(|owner| (owner, token)));
+        for (serial, token) in tokens {
+            let Some(carriers) = self.together.get(serial) else { continue };
+            let own = carriers.iter().filter(|carrier| carrier.0 == *token);
+            if own.clone().nth(1).is_some() {
+                users.extend(own.map(|&(token, user)| (user, token)));
             }
-            if self.repeats(serial) {
-                users.extend(self.carriers(serial).map(|(token, owner)| (owner, token)));
+            let first = carriers.first().map(|carrier| carrier.0);
+            if carriers.iter().any(|carrier| Some(carrier.0) != first) {
+                users.extend(carriers.iter().map(|&(token, user)| (user, token)));
             }
         }
         users
     }
 
     /// What a user has.
-    fn tokens(&self, user: EntryId) -> impl Iterator<Item = Having> {
-        let key = self.key(&user);
-        let serials = self.users.range((key, 0)..=(key, SerialKey::MAX)).map(|&(_, serial)| serial);
-        serials.flat_map(move |serial| {
-            let own = self.carriers(serial).filter(move |(_, owner)| *owner == user);
-            own.map(move |(token, _)| (serial, token))
-        })
+    fn has(&self, user: UserNumber) -> Vec<Having> {
+        if let Some(tokens) = self.rich.get(&user) {
+            return tokens.clone();
+        }
+        let Some(serial) = at(user).and_then(|at| *self.users.get(at)?) else { return Vec::new() };
+        let token = match self.together.get(&serial) {
+            Some(carriers) => carriers.iter().find(|carrier| carrier.1 == user).map(|carrier| carrier.0),
+            None => self.alone.find(serial.get(), |alone| alone.serial == serial).map(|alone| alone.token),
+        };
+        token.map(|token| (serial, token)).into_iter().collect()
     }
 
-    /// Who has a token.
-    fn owners(&self, (serial, token): Having) -> impl Iterator<Item = EntryId> {
-        let all = (serial, token, FIRST)..=(serial, token, LAST);
-        self.tokens.range(all).map(|&(_, _, user)| user)
+    fn note(&mut self, user: UserNumber, tokens: &[Having]) {
+        self.rich.remove(&user);
+        let one = match tokens {
+            [(serial, _)] => Some(*serial),
+            [] => None,
+            several => {
+                self.rich.insert(user, several.to_vec());
+                None
+            }
+        };
+        let Some(at) = at(user) else { return };
+        if at >= self.users.len() {
+            self.users.resize(at + 1, None);
+        }
+        if let Some(place) = self.users.get_mut(at) {
+            *place = one;
+        }
     }
 
-    /// The tokens under a serial number, and whose they are.
-    fn carriers(&self, serial: SerialKey) -> impl Iterator<Item = (EntryId, EntryId)> {
-        let all = (serial, FIRST, FIRST)..=(serial, LAST, LAST);
-        self.tokens.range(all).map(|&(_, token, user)| (token, user))
+    #[expect(clippy::cast_possible_truncation, reason = "it is a part of a hash")]
+    fn having(&self, token: &Token) -> Having {
+        let serial = SerialKey::new(self.hasher.hash_one(&token.serial)).unwrap_or(SerialKey::MIN);
+        (serial, self.hasher.hash_one(token.id) as TokenKey)
     }
+}
 
-    /// Whether different tokens stand under one serial number; one token of several users is one.
-    fn repeats(&self, serial: SerialKey) -> bool {
-        let mut tokens = self.carriers(serial).map(|(token, _)| token);
-        tokens.next().is_some_and(|first| tokens.any(|token| token != first))
-    }
-
-    fn key(&self, what: &impl Hash) -> u64 {
-        self.hasher.hash_one(what)
-    }
+fn at(user: UserNumber) -> Option<usize> {
+    usize::try_from(user).ok()
 }

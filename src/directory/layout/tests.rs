@@ -549,27 +549,26 @@ fn ldap_31_two_owners_or_one_serial_twice_disable_both_until_one_goes() {
         .with("cn=t2,dc=x", sound)
         .with("uid=u2,dc=x", &[("oathTOTPToken", &["cn=t1,dc=x"])])
         .with("uid=u3,dc=x", &[("oathTOTPToken", &["cn=t2,dc=x"])]);
-    let user = |number| tree.user_named(&format!("uid=u{number},dc=x"), &Layout::oath()).0;
+    let user = |number: u32| tree.user_named(&format!("uid=u{number},dc=x"), &Layout::oath()).0;
     let standing = |user: &User| match &user.tokens {
         Tokens::These(tokens) => tokens[0].standing,
         Tokens::TooMany(_) => panic!("too many"),
     };
-    let (one, two, three) = (user(1).id, user(2).id, user(3).id);
     let mut census = Census::default();
     let mut enter = |number| {
         let mut user = user(number);
-        let mut others: Vec<_> = census.enter(&mut user, &[]).into_iter().collect();
+        let mut others: Vec<_> = census.enter(number, &mut user, &[]).into_iter().collect();
         others.sort_unstable();
         (standing(&user), others)
     };
     assert_eq!(enter(1), (Standing::Active, vec![]));
-    assert_eq!(enter(2), (Standing::Unusable(Defect::SeveralOwners), vec![one]));
+    assert_eq!(enter(2), (Standing::Unusable(Defect::SeveralOwners), vec![1]));
     assert_eq!(enter(1), (Standing::Unusable(Defect::SeveralOwners), vec![]));
-    assert_eq!(enter(3), (Standing::Unusable(Defect::SerialRepeated), vec![one, two]));
-    assert!(census.leave(two).is_empty(), "u1 and u3 still share a serial number");
-    assert_eq!(census.leave(three), [one].into());
+    assert_eq!(enter(3), (Standing::Unusable(Defect::SerialRepeated), vec![1, 2]));
+    assert!(census.leave(2).is_empty(), "u1 and u3 still share a serial number");
+    assert_eq!(census.leave(3), [1].into());
     let mut first = user(1);
-    assert!(census.enter(&mut first, &[]).is_empty());
+    assert!(census.enter(1, &mut first, &[]).is_empty());
     assert_eq!(standing(&first), Standing::Active);
 }
 

@@ -10,6 +10,7 @@ mod event;
 mod filter;
 mod find;
 mod follow;
+mod index;
 mod link;
 mod message;
 mod overlay;

@@ -6,8 +6,11 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-/// A row's number, the same as long as the row is there; then another may get it.
+/// A row's number, the same as long as the row is there; then another may get it. Below [`NUMBERS`].
 pub type Number = u32;
+
+/// How many numbers there are: the highest bit is left to whoever keeps them.
+pub const NUMBERS: Number = 1 << 31;
 
 /// Rows by identity and by number.
 #[derive(Default)]
@@ -61,7 +64,9 @@ impl Rows {
                 Some((number, before.map(|(_, row)| row)))
             }
             Entry::Vacant(vacant) => {
-                let number = free.pop().or_else(|| Number::try_from(rows.len()).ok())?;
+                let number = free
+                    .pop()
+                    .or_else(|| Number::try_from(rows.len()).ok().filter(|next| *next < NUMBERS))?;
                 vacant.insert(number);
                 match place(rows, number) {
                     Some(place) => *place = Some((id, row)),

@@ -4,6 +4,7 @@
 //! decided by the server's evaluation of the user filter and by nothing else.
 
 use super::event::{Event, Events};
+use super::index::Index;
 use super::packed::Packed;
 use super::reading::{Reading, tell_unusable};
 use super::rows::{Number, Rows};
@@ -17,7 +18,7 @@ use crate::identity::EntryId;
 use crate::state::Bindings;
 use ahash::RandomState;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many users are made before others get a turn on the thread.
@@ -187,7 +188,7 @@ impl Table {
                 if let Some((read, (number, _))) = read.zip(put) {
                     self.enter_row(content, id, number, &read);
                     match content {
-                        Content::Users => colliding.extend(self.enter_user(&read.entry)),
+                        Content::Users => colliding.extend(self.enter_user(number, &read.entry)),
                         Content::Others => self.show_contract(id, None, Some(&read)),
                     }
                 }
@@ -260,8 +261,8 @@ impl Table {
             if content == Content::Users && new.as_ref().is_none_or(|new| new.entry.id != known_as) {
                 self.bindings.remove(known_as);
                 self.known_as.remove(&known_as);
-                let freed = self.census.leave(known_as);
-                affected.extend(freed.into_iter().map(|user| self.row_of(user)));
+                let freed = self.census.leave(number);
+                affected.extend(self.ids_of(freed.into_iter(), Content::Users));
             }
         }
         if content == Content::Others {
@@ -366,7 +367,7 @@ impl Table {
     async fn refill(&mut self, affected: HashSet<EntryId>) {
         let mut colliding = HashSet::new();
         for (count, id) in affected.into_iter().enumerate() {
-            colliding.extend(self.enter(id));
+            colliding.extend(self.users.number(id).map(|number| self.enter(number)).into_iter().flatten());
             if count % BATCH == BATCH - 1 {
                 self.give_way().await;
             }
@@ -380,23 +381,23 @@ impl Table {
     }
 
     /// They were made before it was known that somebody else has the same token, or has no longer.
-    fn enter_again(&mut self, colliding: HashSet<EntryId>) {
+    fn enter_again(&mut self, colliding: HashSet<Number>) {
         for user in colliding {
-            self.enter(self.row_of(user));
+            self.enter(user);
         }
     }
 
     /// Makes one user anew; gives the others whose tokens collide with theirs.
-    fn enter(&mut self, id: EntryId) -> HashSet<EntryId> {
-        match self.users.get(id).and_then(|row| self.read(id, row)) {
-            Some(entry) => self.enter_user(&entry),
+    fn enter(&mut self, number: Number) -> HashSet<Number> {
+        match self.users.at(number).and_then(|(id, row)| self.read(id, row)) {
+            Some(entry) => self.enter_user(number, &entry),
             None => HashSet::new(),
         }
     }
 
-    fn enter_user(&mut self, entry: &Entry) -> HashSet<EntryId> {
+    fn enter_user(&mut self, number: Number, entry: &Entry) -> HashSet<Number> {
         let Assembled { mut user, names, shared } = self.assemble(entry);
-        let others = self.census.enter(&mut user, &shared);
+        let others = self.census.enter(number, &mut user, &shared);
         tell_unusable(&user, &self.events);
         self.bindings.put(user, &names, now().mono);
         others
@@ -410,13 +411,11 @@ impl Table {
             let tokens = self.referrers.find(&dn, Content::Others).take(Layout::REFERENCES_MAX + 1);
             owned.extend(tokens.filter_map(|number| self.other(number)));
         }
-        let find =
-            |dn: &Dn| self.places.find(dn, Content::Others).next().and_then(|number| self.other(number));
+        let find = |dn: &Dn| {
+            let mut found = self.places.find(dn, Content::Others).filter_map(|number| self.other(number));
+            found.find(|entry| Dn::parse(&entry.dn).as_ref() == Some(dn))
+        };
         self.reading.user(&self.settings, entry, &owned, &find)
-    }
-
-    fn row_of(&self, user: EntryId) -> EntryId {
-        self.known_as.get(&user).copied().unwrap_or(user)
     }
 
     /// An entry that users lead to. Tokens are their users' own; everything else many share, and it is kept at hand.
@@ -461,34 +460,4 @@ impl Table {
 
 fn is_owned(layout: &Layout) -> bool {
     matches!(layout.tokens_at(), TokensAt::Owned(_))
-}
-
-/// Which rows belong to a DN. DNs are kept as hashes under random keys, so that each costs twelve octets, and rows as
-/// their numbers.
-#[derive(Default)]
-struct Index {
-    hashers: [RandomState; 2],
-    rows: BTreeSet<([u32; 3], Number)>,
-}
-
-impl Index {
-    fn note(&mut self, dn: &Dn, content: Content, row: Number) {
-        self.rows.insert((self.key(dn, content), row));
-    }
-
-    fn forget(&mut self, dn: &Dn, content: Content, row: Number) {
-        self.rows.remove(&(self.key(dn, content), row));
-    }
-
-    fn find(&self, dn: &Dn, content: Content) -> impl Iterator<Item = Number> + use<'_> {
-        let key = self.key(dn, content);
-        self.rows.range((key, Number::MIN)..=(key, Number::MAX)).map(|(_, row)| *row)
-    }
-
-    /// One bit of it tells the content.
-    #[expect(clippy::cast_possible_truncation, reason = "each is a part of a hash")]
-    fn key(&self, dn: &Dn, content: Content) -> [u32; 3] {
-        let [first, second] = self.hashers.each_ref().map(|hasher| hasher.hash_one(dn));
-        [(first >> 32) as u32, first as u32, second as u32 & !1 | u32::from(content == Content::Users)]
-    }
 }
