@@ -5,7 +5,7 @@ use crate::lockout::Lockout;
 use crate::otp::{self, Drift, Finding, Layout, Moving, Step};
 use crate::outcome::Reason;
 use crate::policy::{PasswordCheck, Profile, Requirement, SecondStep, Undecided, WithoutToken};
-use crate::tokens::{LoginCode, Past, Standing, TOKENS_MAX, Token, Tokens, User};
+use crate::tokens::{Account, KeptToken, KeptTokens, LoginCode, Past, Standing, TOKENS_MAX, Tokens};
 use arrayvec::ArrayVec;
 
 /// Everything that a judgement depends on.
@@ -14,13 +14,17 @@ pub struct Facts<'a> {
     pub profile: &'a Profile,
     /// Whether the operation asks for a code.
     pub requirement: Requirement,
-    /// The user, as the directory knows them.
-    pub user: &'a User,
+    /// What the directory says about the account.
+    pub account: Account,
+    /// The user's own choice for login.
+    pub login_code: Option<LoginCode>,
+    /// The user's tokens.
+    pub tokens: &'a KeptTokens<'a>,
     /// Whether the user's contract is asked for codes at all.
     pub contract: Contracted,
     /// What is held against the user.
     pub lockout: Lockout,
-    /// What is remembered of each token, in the order of [`User::tokens`].
+    /// What is remembered of each token, in the order of [`Facts::tokens`].
     pub pasts: &'a [Past],
     /// What the user typed, as it was sent.
     pub field: &'a [u8],
@@ -86,7 +90,7 @@ pub enum Decision<'a> {
 /// One code of one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matched {
-    /// The position in [`User::tokens`].
+    /// The position in [`Facts::tokens`].
     pub token: usize,
     /// The step or counter it belongs to.
     pub step: Step,
@@ -103,7 +107,7 @@ pub struct Refusal {
     pub reason: Reason,
     /// Whether it counts towards the lock.
     pub counts: Counts,
-    /// The tokens that the failure counts against: positions in [`User::tokens`].
+    /// The tokens that the failure counts against: positions in [`Facts::tokens`].
     pub tried: ArrayVec<usize, TOKENS_MAX>,
     /// For a code of another time: how many seconds the token's clock is ahead.
     pub clock_off: Option<i64>,
@@ -123,10 +127,10 @@ pub fn decide<'a>(facts: &Facts<'a>) -> Decision<'a> {
     if facts.lockout.is_locked(facts.now) {
         return refuse(facts, Refusal::free(Reason::Locked));
     }
-    if let Some(reason) = facts.user.account.refusal(facts.now) {
+    if let Some(reason) = facts.account.refusal(facts.now) {
         return refuse(facts, Refusal::free(reason));
     }
-    match effective(facts.requirement, Some(facts.user), facts.profile) {
+    match effective(facts.requirement, facts.login_code, facts.profile) {
         Requirement::Never => password_only(facts),
         Requirement::Optional if facts.contract == Contracted::NotAsked => password_only(facts),
         Requirement::Required | Requirement::UserChoice if facts.contract == Contracted::NotAsked => {
@@ -163,11 +167,10 @@ pub fn would_challenge(profile: &Profile, requirement: Requirement, stage: Stage
 }
 
 /// `UserChoice` becomes what the user, or else the profile, has chosen (S-08).
-fn effective(requirement: Requirement, user: Option<&User>, profile: &Profile) -> Requirement {
+fn effective(requirement: Requirement, chosen: Option<LoginCode>, profile: &Profile) -> Requirement {
     if requirement != Requirement::UserChoice {
         return requirement;
     }
-    let chosen = user.and_then(|user| user.login_code);
     match (chosen, profile.life.undecided) {
         (Some(LoginCode::Required), _) | (None, Undecided::Required) => Requirement::Required,
         (Some(LoginCode::NotRequired), _) | (None, Undecided::NotRequired) => Requirement::Never,
@@ -177,7 +180,7 @@ fn effective(requirement: Requirement, user: Option<&User>, profile: &Profile) -
 /// Refuses, or challenges where a refusal at this step would tell something.
 fn refuse<'a>(facts: &Facts<'a>, refusal: Refusal) -> Decision<'a> {
     let requirement = match facts.contract {
-        Contracted::Asked => effective(facts.requirement, Some(facts.user), facts.profile),
+        Contracted::Asked => effective(facts.requirement, facts.login_code, facts.profile),
         Contracted::NotAsked => Requirement::Never,
     };
     if would_challenge(facts.profile, requirement, facts.stage) {
@@ -201,7 +204,7 @@ fn required<'a>(facts: &Facts<'a>) -> Decision<'a> {
             Err(refusal) => Decision::Challenge(Some(refusal)),
         };
     }
-    let instead = facts.profile.without_token == WithoutToken::Password && !has_token(facts.user);
+    let instead = facts.profile.without_token == WithoutToken::Password && !has_token(facts.tokens);
     let live = match usable(facts) {
         Ok(live) => live,
         Err(_) if instead => return password_instead(facts),
@@ -238,9 +241,10 @@ fn optional<'a>(facts: &Facts<'a>) -> Decision<'a> {
 
 /// Whether the user has a token, usable or not. A suspended or expired one counts: whoever can stop a token must not win
 /// the way without one. One that was never confirmed, or that was ended, does not.
-fn has_token(user: &User) -> bool {
-    let ended = |token: &Token| matches!(token.standing, Standing::AwaitsConfirmation | Standing::Revoked);
-    match &user.tokens {
+fn has_token(tokens: &KeptTokens<'_>) -> bool {
+    let ended =
+        |token: &KeptToken<'_>| matches!(token.standing, Standing::AwaitsConfirmation | Standing::Revoked);
+    match tokens {
         Tokens::These(tokens) => !tokens.iter().all(ended),
         Tokens::TooMany(_) => true,
     }
@@ -269,13 +273,13 @@ fn verify<'a>(facts: &Facts<'a>, codes: ArrayVec<Matched, TOKENS_MAX>, password:
 
 /// The positions of the tokens that may be used now, or why there is none.
 fn usable(facts: &Facts<'_>) -> Result<ArrayVec<usize, TOKENS_MAX>, Refusal> {
-    let tokens = match &facts.user.tokens {
+    let tokens = match facts.tokens {
         Tokens::These(tokens) => tokens,
         Tokens::TooMany(_) => return Err(Refusal::free(Reason::TokensTooMany)),
     };
     let mut live = ArrayVec::new();
     let mut first_refusal = None;
-    for (at, token) in tokens.iter().enumerate().take(TOKENS_MAX) {
+    for (at, token) in tokens.iter().enumerate() {
         let disabled = facts.pasts.get(at).is_some_and(Past::is_disabled).then_some(Reason::TokenDisabled);
         match token.refusal(facts.now).or(disabled) {
             None => live.push(at),
@@ -316,7 +320,7 @@ fn try_codes<'a>(facts: &Facts<'a>, live: &[usize]) -> Attempt<'a> {
     let mut right = ArrayVec::<_, TOKENS_MAX>::new();
     let mut longest: Option<(usize, &'a [u8])> = None;
     let mut used = false;
-    for (at, token) in live.iter().filter_map(|&at| token_at(facts.user, at).map(|token| (at, token))) {
+    for (at, token) in live.iter().filter_map(|&at| Some((at, facts.tokens.all().get(at)?))) {
         let digits = token.parameters.digits;
         let Some(cut) = otp::cut(layout, facts.field, digits) else { continue };
         cut_at.push(at);
@@ -364,20 +368,13 @@ fn wrong_code(facts: &Facts<'_>, tried: ArrayVec<usize, TOKENS_MAX>) -> Refusal 
 }
 
 fn off_by(facts: &Facts<'_>, at: usize) -> Option<i64> {
-    let token = token_at(facts.user, at)?;
+    let token = facts.tokens.all().get(at)?;
     let layout = match facts.stage {
         Stage::First => &facts.profile.layout,
         Stage::Second { .. } => &Layout::Code,
     };
     let cut = otp::cut(layout, facts.field, token.parameters.digits)?;
     otp::other_time(token.secret.expose(), &token.parameters, &cut.code, facts.now)
-}
-
-fn token_at(user: &User, at: usize) -> Option<&Token> {
-    match &user.tokens {
-        Tokens::These(tokens) => tokens.get(at),
-        Tokens::TooMany(_) => None,
-    }
 }
 
 impl Refusal {

@@ -9,7 +9,8 @@ use crate::outcome::Reason;
 use crate::policy::{PasswordCheck, Profile, Requirement, SecondStep, WithoutToken};
 use crate::secret::Secret;
 use crate::tokens::{
-    Account, AccountStanding, FAILURES_DISABLE, LoginCode, Past, Role, Standing, Token, Tokens, User,
+    Account, AccountStanding, FAILURES_DISABLE, KeptTokens, KeptUser, LoginCode, Past, Role, Standing, Token,
+    Tokens, User,
 };
 
 const NOW: Wall = Wall::from_seconds(1_700_000_010);
@@ -85,11 +86,13 @@ impl Case {
         Case::new(vec![token(1, KEY, Digits::SIX)])
     }
 
-    fn facts<'a>(&'a self, field: &'a str) -> Facts<'a> {
+    fn facts<'a>(&'a self, field: &'a str, tokens: &'a KeptTokens<'a>) -> Facts<'a> {
         Facts {
             profile: &self.profile,
             requirement: self.requirement,
-            user: &self.user,
+            account: self.user.account,
+            login_code: self.user.login_code,
+            tokens,
             contract: self.contract,
             lockout: self.lockout,
             pasts: &self.pasts,
@@ -110,7 +113,9 @@ impl Case {
 
     /// The decision in words: what a reader of the table wants to see.
     fn decide(&self, field: &str) -> String {
-        match decide(&self.facts(field)) {
+        let kept = KeptUser::new(&self.user);
+        let tokens = kept.tokens();
+        match decide(&self.facts(field, &tokens)) {
             Decision::Accept(reason) => format!("accept {}", reason.text()),
             Decision::Reject(refusal) => format!("reject {}", words(&refusal)),
             Decision::PasswordInstead(password) => format!("instead {}", String::from_utf8_lossy(password)),

@@ -11,7 +11,7 @@ use crate::outcome::Reason;
 use crate::pipeline::Outgoing;
 use crate::pipeline::drive::Drive;
 use crate::store;
-use crate::tokens::{Defect, Standing, Tokens};
+use crate::tokens::{Defect, Standing};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -119,9 +119,9 @@ fn set_tokens(metrics: &Metrics, drive: &Drive, now: clock::Moment) {
     let (mut set_up, mut revoked) = (0, 0);
     // Walks everybody and stops at nobody.
     let _: Option<()> = tables.bindings.find(|user| {
-        let Tokens::These(tokens) = &user.tokens else { return None };
-        let user_locked = tables.durable.users.lockout(user.id, now.wall).is_locked(now.wall);
-        for token in tokens {
+        let tokens = user.tokens();
+        let user_locked = tables.durable.users.lockout(user.id(), now.wall).is_locked(now.wall);
+        for token in tokens.all() {
             if token.standing == Standing::AwaitsConfirmation {
                 set_up += 1;
                 continue;

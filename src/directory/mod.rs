@@ -14,7 +14,7 @@ pub mod tables;
 use crate::clock::Mono;
 use crate::identity::UserName;
 use crate::secret::Secret;
-use crate::tokens::User;
+use crate::tokens::KeptUser;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub trait Directory: Send + Sync + 'static {
     /// Checks `password` (never empty) for `user`, by one bind.
     fn check_password<'a>(
         &'a self,
-        user: &'a User,
+        user: &'a KeptUser,
         password: Secret,
         deadline: Mono,
     ) -> BoxFuture<'a, Result<PasswordAnswer, Unavailable>>;
@@ -39,7 +39,7 @@ pub trait Directory: Send + Sync + 'static {
 #[derive(Debug)]
 pub enum Found {
     /// Exactly one entry.
-    One(Arc<User>),
+    One(Arc<KeptUser>),
     /// None.
     Nobody,
     /// More than one: nobody can say who is meant.

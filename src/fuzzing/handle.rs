@@ -21,7 +21,7 @@ use crate::state::{
     Admission, Bindings, Challenges, Duplicates, Durable, Mark, Passing, Scope, Sources, TimeGuard,
 };
 use crate::store::Entries;
-use crate::tokens::{Account, Role, Standing, Token, Tokens, User};
+use crate::tokens::{Account, KeptUser, Role, Standing, Token, Tokens, User};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -195,7 +195,7 @@ impl Play {
             (Question::Find(asked), None) => {
                 let number = (0..3).find(|&number| name(number).as_bytes() == asked.octets());
                 Answer::Found(Ok(match number {
-                    Some(number) if said % 8 < 4 => Found::One(Arc::new(user(number))),
+                    Some(number) if said % 8 < 4 => Found::One(KeptUser::new(&user(number))),
                     _ if said % 8 == 5 => Found::Several,
                     _ => Found::Nobody,
                 }))

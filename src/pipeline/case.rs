@@ -1,7 +1,7 @@
 //! One request on its way: what is known of it so far, and what it holds until it ends.
 
 use super::shared::Joint;
-use super::{Served, Tables, evidence, tokens_of};
+use super::{Served, Tables, evidence};
 use crate::authenticate::Matched;
 use crate::clock::{Moment, Mono};
 use crate::identity::{OperationName, RequestId, UserName};
@@ -13,7 +13,7 @@ use crate::secret::PasswordField;
 use crate::state::challenges::StateValue;
 use crate::state::{Challenge, Mark, Marks, Place, Proof, TokenMark, Use, duplicates};
 use crate::store::Entries;
-use crate::tokens::{TOKENS_MAX, Token, User};
+use crate::tokens::{KeptToken, KeptUser, TOKENS_MAX};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct Case {
     /// The name as sent, in the form the client declares.
     pub user_name: Option<UserName>,
     /// The user, once found.
-    pub user: Option<Arc<User>>,
+    pub user: Option<Arc<KeptUser>>,
     /// What is being approved.
     pub operation: Option<OperationName>,
     pub(super) served: Arc<Served>,
@@ -193,9 +193,9 @@ impl Case {
     }
 
     /// The token whose code was right, and which of its codes it was.
-    pub(super) fn matched(&self) -> Option<(&Token, Matched)> {
+    pub(super) fn matched(&self) -> Option<(KeptToken<'_>, Matched)> {
         let matched = self.matched?;
-        Some((tokens_of(self.user.as_ref()?).get(matched.token)?, matched))
+        Some((*self.user.as_ref()?.tokens().all().get(matched.token)?, matched))
     }
 
     pub(super) fn peer(&self) -> std::net::SocketAddr {

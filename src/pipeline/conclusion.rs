@@ -1,13 +1,13 @@
 //! How a request ends: by this node's own tables, or by the word of the engine that several nodes share.
 
 use super::case::{Ending, Say};
-use super::{Case, Next, Pipeline, tokens_of};
+use super::{Case, Next, Pipeline};
 use crate::authenticate::Refusal;
 use crate::clock::{Moment, Mono};
 use crate::cluster::Way;
 use crate::outcome::Reason;
 use crate::state::{Mark, TokenMark, Use, renewal};
-use crate::tokens::User;
+use crate::tokens::KeptUser;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Pipeline {
     /// the directory was asked is locked for this request too, and the code is used up.
     fn settle_right(&self, case: &mut Case, now: Moment) -> Next {
         let users = &self.tables.durable.users;
-        let locked = |user: &Arc<User>| users.lockout(user.id, now.wall).is_locked(now.wall);
+        let locked = |user: &Arc<KeptUser>| users.lockout(user.id(), now.wall).is_locked(now.wall);
         if case.user.as_ref().is_some_and(locked) {
             return self.refuse_claimed(case, &Refusal::free(Reason::Locked));
         }
@@ -114,8 +114,9 @@ impl Pipeline {
     /// A wrong code counts against every token it could have been; a right one clears what that has left on the others.
     fn forgive_others(&self, case: &mut Case, claims: &[Use]) {
         let Some(user) = case.user.clone() else { return };
-        for token in tokens_of(&user).iter().filter(|token| claims.iter().all(|used| used.token != token.id))
-        {
+        let tokens = user.tokens();
+        let others = tokens.all().iter().filter(|token| claims.iter().all(|used| used.token != token.id));
+        for token in others {
             if let Some(mark) = self.tables.durable.tokens.forgive(token.id, token.imprint, renewal(token)) {
                 case.mark(Mark::Token(mark));
             }
@@ -173,7 +174,7 @@ impl<'c> Login<'c> {
         Some(Login {
             client: case.client.name.as_str(),
             gateway: case.peer().ip(),
-            user: case.user.as_ref()?.id.octets(),
+            user: case.user.as_ref()?.id().octets(),
             operation: case.operation.as_ref()?.as_str(),
             station: case.calling_station.as_ref().map(|station| station.octets()),
             field: case.field.as_ref()?.expose(),

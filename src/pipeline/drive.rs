@@ -261,7 +261,8 @@ impl Drive {
             }),
             Question::Confirm(user, serial) => {
                 let now = clock::now().wall;
-                let confirmed = registry::confirm(&*self.registry, &user, &serial, now, deadline).await;
+                let confirmed =
+                    registry::confirm(&*self.registry, &user.whole(), &serial, now, deadline).await;
                 if let Err(why @ (NotChanged::Refused(_) | NotChanged::NoSealKey)) = &confirmed {
                     // One line for each first code: nobody but the owner of a new token gets here.
                     tracing::error!(event = "confirmation-failed", token = %serial, %why);

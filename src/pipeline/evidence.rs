@@ -40,16 +40,16 @@ pub(super) fn write(out: &mut Vec<u8>, case: &Case, reason: Reason) {
         facts.octets(Key::User, name.octets());
     }
     if let Some(user) = &case.user {
-        facts.entry(Key::Entry, user.id);
-        if let Some(contract) = &user.contract {
-            facts.text(Key::Contract, contract.as_str());
+        facts.entry(Key::Entry, user.id());
+        if let Some(contract) = user.contract() {
+            facts.text(Key::Contract, contract);
         }
     }
     if let Some(station) = &case.calling_station {
         facts.octets(Key::CallingStation, station.octets());
     }
     if let Some((token, matched)) = case.matched() {
-        facts.text(Key::Token, token.serial.as_str()).signed(Key::StepOffset, i64::from(matched.offset));
+        facts.text(Key::Token, token.serial).signed(Key::StepOffset, i64::from(matched.offset));
     }
     if case.confirmed {
         // The first correct code, and what became of it is in `outcome` (S-15).

@@ -59,7 +59,7 @@ use crate::state::{
     Seen, TimeGuard, Use, admission, duplicates, renewal,
 };
 use crate::store::Entries;
-use crate::tokens::{Standing, TOKENS_MAX, Token, Tokens, User};
+use crate::tokens::{KeptToken, KeptUser, Standing, TOKENS_MAX};
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 use conclusion::Conclusion;
@@ -138,13 +138,13 @@ pub enum Question {
     /// Who has this name?
     Find(Box<UserName>),
     /// Is this the user's password? Never empty.
-    Password(Arc<User>, Secret),
+    Password(Arc<KeptUser>, Secret),
     /// The shared engine: may this happen?
     Settle(Term, Box<cluster::Step>),
     /// The shared engine: what does this note say?
     Note(NoteKey, Then),
     /// Take the user's token, whose first correct code this was, into service (S-15).
-    Confirm(Arc<User>, TokenSerial),
+    Confirm(Arc<KeptUser>, TokenSerial),
 }
 
 /// What they said.
@@ -405,14 +405,17 @@ impl Pipeline {
         let Some(contract) = self.contracted(&user, &case.client.profile, case.at) else {
             return Next::GiveUp(Reason::ContractsUnknown);
         };
+        let tokens = user.tokens();
         let pasts: ArrayVec<_, TOKENS_MAX> =
-            tokens_of(&user).iter().take(TOKENS_MAX).map(|token| self.tables.durable.past(token)).collect();
+            tokens.all().iter().map(|token| self.tables.durable.past(token)).collect();
         let facts = Facts {
             profile: &case.client.profile,
             requirement: case.requirement,
-            user: &user,
+            account: user.account(),
+            login_code: user.login_code(),
+            tokens: &tokens,
             contract,
-            lockout: self.tables.durable.users.lockout(user.id, case.at.wall),
+            lockout: self.tables.durable.users.lockout(user.id(), case.at.wall),
             pasts: &pasts,
             field: field.expose(),
             stage: stage(case.first_step.as_ref()),
@@ -429,7 +432,7 @@ impl Pipeline {
                     Err(unreadable) => return self.refuse(case, unreadable.into()),
                 };
                 case.instead = true;
-                Next::Ask(Question::Password(user, password))
+                Next::Ask(Question::Password(Arc::clone(&user), password))
             }
             Decision::Verify { codes, password } => {
                 let password = match password.map(|octets| case.client.encoding.read(octets)) {
@@ -437,28 +440,28 @@ impl Pipeline {
                     Some(Ok(password)) => Some(password),
                     Some(Err(unreadable)) => return self.refuse(case, unreadable.into()),
                 };
-                if case.is_in_doubt(&user, &codes) {
+                if case.is_in_doubt(tokens.all(), &codes) {
                     return Next::GiveUp(Reason::ClusterCatchingUp);
                 }
-                if !self.claim(case, &user, &codes) {
+                if !self.claim(case, tokens.all(), &codes) {
                     return self.refuse(case, Reason::CodeUsed);
                 }
                 match password {
                     None => self.proven(case, case.at),
-                    Some(password) => self.ask_password(case, user, password),
+                    Some(password) => self.ask_password(case, &user, password),
                 }
             }
         }
     }
 
     /// Whether it is the user's password is for the directory to say, unless it has just said so.
-    fn ask_password(&self, case: &mut Case, user: Arc<User>, password: Secret) -> Next {
+    fn ask_password(&self, case: &mut Case, user: &Arc<KeptUser>, password: Secret) -> Next {
         let bindings = &self.tables.bindings;
-        case.proof = bindings.prove(user.id, password.expose(), case.at.mono);
+        case.proof = bindings.prove(user.id(), password.expose(), case.at.mono);
         case.proven = case.proof.as_ref().is_some_and(|proof| bindings.proofs().holds(proof, case.at.mono));
         match case.proven {
             true => self.proven(case, case.at),
-            false => Next::Ask(Question::Password(user, password)),
+            false => Next::Ask(Question::Password(Arc::clone(user), password)),
         }
     }
 
@@ -489,7 +492,8 @@ impl Pipeline {
     /// Everything that was asked for is right. The first code of a token is written to the directory before anything
     /// leaves; whoever is locked meanwhile confirms nothing.
     fn proven(&self, case: &mut Case, now: Moment) -> Next {
-        let locked = |user: &User| self.tables.durable.users.lockout(user.id, now.wall).is_locked(now.wall);
+        let locked =
+            |user: &KeptUser| self.tables.durable.users.lockout(user.id(), now.wall).is_locked(now.wall);
         match case.user.clone().map(|user| (first_code_of(&user, &case.claims), user)) {
             Some((Some(serial), user)) if !locked(&user) => {
                 case.confirmed = true;
@@ -500,12 +504,12 @@ impl Pipeline {
     }
 
     /// Whether the user's contract is asked for codes under this service; `None` if nobody can say.
-    fn contracted(&self, user: &User, profile: &Profile, now: Moment) -> Option<Contracted> {
+    fn contracted(&self, user: &KeptUser, profile: &Profile, now: Moment) -> Option<Contracted> {
         if profile.contracts == ContractRule::Ignore {
             return Some(Contracted::Asked);
         }
         let contracts = self.tables.bindings.contracts();
-        match contracts.look_up(user.contract.as_ref(), &profile.name, now.mono) {
+        match contracts.look_up(user.contract(), &profile.name, now.mono) {
             contracts::Known::Enabled => Some(Contracted::Asked),
             contracts::Known::NotEnabled => Some(Contracted::NotAsked),
             contracts::Known::Unknown => None,
@@ -513,9 +517,9 @@ impl Pipeline {
     }
 
     /// Claims every code that matched; `false` if another request was faster with one of them.
-    fn claim(&self, case: &mut Case, user: &User, codes: &[Matched]) -> bool {
+    fn claim(&self, case: &mut Case, tokens: &[KeptToken<'_>], codes: &[Matched]) -> bool {
         for matched in codes {
-            let Some(token) = tokens_of(user).get(matched.token) else { return false };
+            let Some(token) = tokens.get(matched.token) else { return false };
             let wanted = Use {
                 token: token.id,
                 imprint: token.imprint,
@@ -535,7 +539,7 @@ impl Pipeline {
     fn accept(&self, case: &mut Case, reason: Reason) -> Next {
         let proven = if reason == Reason::CodeAccepted { Guess::Code } else { Guess::Password };
         let users = &self.tables.durable.users;
-        if let Some(mark) = case.user.as_ref().and_then(|user| users.succeed(user.id, proven)) {
+        if let Some(mark) = case.user.as_ref().and_then(|user| users.succeed(user.id(), proven)) {
             case.mark(Mark::User(mark));
         }
         case.mark(Mark::Clock(case.at.wall));
@@ -611,7 +615,7 @@ impl Pipeline {
         let Some(user) = case.user.clone() else { return };
         // Nobody can be locked out by packets that anybody could have sent (SEC-17).
         if !case.signed {
-            return self.tables.passing.sources.fail((case.served.slot, user.id), case.at.mono);
+            return self.tables.passing.sources.fail((case.served.slot, user.id()), case.at.mono);
         }
         let rules = Rules {
             max_failures: case.client.profile.max_failures.count(),
@@ -619,11 +623,12 @@ impl Pipeline {
         };
         let credential = case.credential_for_fingerprint();
         let guess = if case.guessed_code { Guess::Code } else { Guess::Password };
-        let counted = self.tables.durable.users.fail(user.id, guess, rules, credential, case.at);
+        let counted = self.tables.durable.users.fail(user.id(), guess, rules, credential, case.at);
         let Counted::Now(mark, failure) = counted else { return };
         case.mark(Mark::User(mark));
         case.locks = failure == Failure::Locks;
-        for token in refusal.tried.iter().filter_map(|&at| tokens_of(&user).get(at)) {
+        let tokens = user.tokens();
+        for token in refusal.tried.iter().filter_map(|&at| tokens.all().get(at)) {
             case.mark(Mark::Token(self.tables.durable.tokens.fail(token.id, token.imprint, renewal(token))));
         }
     }
@@ -635,7 +640,7 @@ impl Pipeline {
         case.source().is_some_and(|source| sources.is_throttled(source, SOURCE_FAILURES_MAX, case.at.mono))
             || user.is_some_and(|user| {
                 let limit = u32::from(case.client.profile.max_failures.count());
-                sources.is_throttled((case.served.slot, user.id), limit, case.at.mono)
+                sources.is_throttled((case.served.slot, user.id()), limit, case.at.mono)
             })
     }
 
@@ -722,19 +727,16 @@ fn stage(first_step: Option<&(StateValue, PasswordField)>) -> Stage<'_> {
 }
 
 /// The token that goes into service with these codes: the first one, if none of them is of a token that is.
-fn first_code_of(user: &User, claims: &[Use]) -> Option<TokenSerial> {
-    let claimed = |token: &&Token| claims.iter().any(|used| used.token == token.id);
-    let mut claimed = tokens_of(user).iter().filter(claimed);
+fn first_code_of(user: &KeptUser, claims: &[Use]) -> Option<TokenSerial> {
+    if !user.awaits_confirmation() {
+        return None;
+    }
+    let tokens = user.tokens();
+    let claimed = |token: &&KeptToken<'_>| claims.iter().any(|used| used.token == token.id);
+    let mut claimed = tokens.all().iter().filter(claimed);
     let first = claimed.next().filter(|token| token.standing == Standing::AwaitsConfirmation)?;
     let all_wait = claimed.all(|token| token.standing == Standing::AwaitsConfirmation);
-    all_wait.then(|| first.serial.clone())
-}
-
-fn tokens_of(user: &User) -> &[Token] {
-    match &user.tokens {
-        Tokens::These(tokens) => tokens,
-        Tokens::TooMany(_) => &[],
-    }
+    all_wait.then(|| TokenSerial::new(first.serial))
 }
 
 fn secret_used(which: WhichSecret) -> SecretUsed {

@@ -1,7 +1,7 @@
 //! What operators change where several nodes share an engine: seen as all nodes see it, and known to all of them.
 
+use super::Pipeline;
 use super::drive::NotDurable;
-use super::{Pipeline, tokens_of};
 use crate::clock::{self, Mono};
 use crate::cluster::{self, Change, Cluster, Lost, Settled, SlotKey, Term, Way, slot};
 use crate::state::{Mark, Marks};
@@ -28,7 +28,7 @@ impl Pipeline {
     /// Takes over what the engine knows of a user and the user's tokens.
     pub(super) async fn refresh(&self, user: &User) -> Result<(), Lost> {
         let Some((cluster, _)) = self.engine()? else { return Ok(()) };
-        let tokens = tokens_of(user).iter().map(|token| SlotKey::token(token.id));
+        let tokens = user.tokens.all().iter().map(|token| SlotKey::token(token.id));
         let keys: Vec<SlotKey> = std::iter::once(SlotKey::user(user.id)).chain(tokens).collect();
         let values = cluster.look(keys.clone(), clock::now().mono.plus(PATIENCE)).await?;
         for (key, value) in keys.iter().zip(values) {

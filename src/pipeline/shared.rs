@@ -13,7 +13,7 @@
 
 use super::case::Say;
 use super::conclusion::{Conclusion, Login};
-use super::{Case, Next, Pipeline, Question, Tables, tokens_of};
+use super::{Case, Next, Pipeline, Question, Tables};
 use crate::authenticate::{Counts, Matched, Refusal};
 use crate::clock::Wall;
 use crate::cluster::{
@@ -27,7 +27,7 @@ use crate::radius::PacketOctets;
 use crate::secret::{PasswordField, Secret};
 use crate::state::challenges::StateValue;
 use crate::state::{Challenge, Guess, Known, Mark, TokenMark, UserMark, reached, renewal};
-use crate::tokens::{TOKENS_MAX, Token, User};
+use crate::tokens::{KeptToken, KeptUser, TOKENS_MAX};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
@@ -270,10 +270,10 @@ impl Pipeline {
         }
         let Some(user) = &case.user else { return };
         if !case.signed {
-            return sources.fail((case.served.slot, user.id), case.at.mono);
+            return sources.fail((case.served.slot, user.id()), case.at.mono);
         }
         if let Counted::User(_) = counted {
-            self.tables.durable.users.note_wrong(user.id, case.credential_for_fingerprint(), case.at);
+            self.tables.durable.users.note_wrong(user.id(), case.credential_for_fingerprint(), case.at);
         }
     }
 
@@ -407,7 +407,7 @@ impl Proposal {
 /// Marks as they would be.
 struct Draft<'p> {
     pipeline: &'p Pipeline,
-    known: Option<Arc<User>>,
+    known: Option<Arc<KeptUser>>,
     user: Option<(UserMark, UserMark)>,
     tokens: ArrayVec<(TokenMark, TokenMark), TOKENS_MAX>,
     failure: Option<Counted>,
@@ -415,7 +415,7 @@ struct Draft<'p> {
 
 impl<'p> Draft<'p> {
     fn of(case: &Case, pipeline: &'p Pipeline) -> Draft<'p> {
-        let user = case.user.as_ref().map(|user| pipeline.tables.durable.users.as_it_is(user.id));
+        let user = case.user.as_ref().map(|user| pipeline.tables.durable.users.as_it_is(user.id()));
         Draft {
             pipeline,
             known: case.user.clone(),
@@ -466,7 +466,8 @@ impl<'p> Draft<'p> {
             return Reason::CodeUsed;
         }
         let user = self.known.clone();
-        let others = user.iter().flat_map(|user| tokens_of(user));
+        let tokens = user.as_ref().map(|user| user.tokens());
+        let others = tokens.iter().flat_map(|tokens| tokens.all());
         for token in others.filter(|token| case.claims.iter().all(|used| used.token != token.id)) {
             self.change(token.id, |mark| mark.forgiven(token.imprint, renewal(token)));
         }
@@ -498,9 +499,10 @@ impl<'p> Draft<'p> {
         self.failure = Some(Counted::Source);
         let (Some(user), Some((_, after))) = (self.known.clone(), &mut self.user) else { return };
         let Tables { durable, .. } = &*self.pipeline.tables;
-        let tried = refusal.tried.iter().filter_map(|&at| tokens_of(&user).get(at));
+        let tokens = user.tokens();
+        let tried = refusal.tried.iter().filter_map(|&at| tokens.all().get(at));
         // Nobody can be locked out by packets that anybody could have sent (SEC-17).
-        if !case.signed || durable.users.is_repeated(user.id, case.credential_for_fingerprint(), case.at) {
+        if !case.signed || durable.users.is_repeated(user.id(), case.credential_for_fingerprint(), case.at) {
             for mark in tried.map(|token| durable.tokens.as_it_is(token.id)) {
                 // There is room for as many as are tried.
                 let _ = self.tokens.try_push((mark, mark));
@@ -538,23 +540,27 @@ impl<'p> Draft<'p> {
 
 impl Case {
     /// Whether any of these codes may have been used without this node knowing.
-    pub(super) fn is_in_doubt(&self, user: &User, codes: &[Matched]) -> bool {
+    pub(super) fn is_in_doubt(&self, tokens: &[KeptToken<'_>], codes: &[Matched]) -> bool {
         let codes = codes
             .iter()
-            .filter_map(|matched| Some((tokens_of(user).get(matched.token)?, matched.step, matched.drift)));
+            .filter_map(|matched| Some((tokens.get(matched.token)?, matched.step, matched.drift)));
         self.any_in_doubt(codes)
     }
 
     /// The same for the codes that are claimed.
     fn claims_are_in_doubt(&self) -> bool {
         let Some(user) = &self.user else { return false };
+        let tokens = user.tokens();
         let codes = self.claims.iter().filter_map(|used| {
-            Some((tokens_of(user).iter().find(|token| token.id == used.token)?, used.step, used.drift))
+            Some((tokens.all().iter().find(|token| token.id == used.token)?, used.step, used.drift))
         });
         self.any_in_doubt(codes)
     }
 
-    fn any_in_doubt<'t>(&self, mut codes: impl Iterator<Item = (&'t Token, otp::Step, otp::Drift)>) -> bool {
+    fn any_in_doubt<'t, 'u: 't>(
+        &self,
+        mut codes: impl Iterator<Item = (&'t KeptToken<'u>, otp::Step, otp::Drift)>,
+    ) -> bool {
         let Some(doubt) = self.joint.as_ref().and_then(|joint| joint.standing.doubt) else { return false };
         codes.any(|(token, step, drift)| match token.parameters.moving {
             // The code has just moved the drift, by less than a step.

@@ -8,7 +8,7 @@ use super::contracts::{Contracts, folded};
 use super::proofs::{Proof, Proofs};
 use crate::clock::Mono;
 use crate::identity::{EntryId, UserName};
-use crate::tokens::User;
+use crate::tokens::{KeptUser, User};
 use ahash::RandomState;
 use arrayvec::ArrayVec;
 use dashmap::DashMap;
@@ -56,7 +56,7 @@ pub enum Scope {
 #[derive(Clone, Debug)]
 pub enum Known {
     /// Exactly this user.
-    One(Arc<User>),
+    One(Arc<KeptUser>),
     /// Nobody has this name.
     Nobody,
     /// Several entries have this name, so nobody can say who is meant.
@@ -74,10 +74,10 @@ struct NameKey(u64, u64);
 
 /// Who has a name: nearly always one user.
 enum Named {
-    One(Arc<User>),
+    One(Arc<KeptUser>),
     // Boxed, because the table has room for the larger of both.
     #[expect(clippy::box_collection, reason = "a vector is three times as large as its box")]
-    Several(Box<Vec<Arc<User>>>),
+    Several(Box<Vec<Arc<KeptUser>>>),
 }
 
 /// The names that a user is found by: most have one.
@@ -156,7 +156,7 @@ impl Bindings {
             None => return self.missing(),
         };
         match (&found, self.scope) {
-            (Known::One(user), Scope::Cache { .. }) if !self.is_current(user.id, now) => Known::Ask,
+            (Known::One(user), Scope::Cache { .. }) if !self.is_current(user.id(), now) => Known::Ask,
             _ => found,
         }
     }
@@ -167,16 +167,16 @@ impl Bindings {
     }
 
     /// The user of this entry, if held.
-    pub fn user(&self, id: EntryId) -> Option<Arc<User>> {
+    pub fn user(&self, id: EntryId) -> Option<Arc<KeptUser>> {
         let first = *self.users.get(&id)?.keys().first()?;
         match self.names.get(&first).as_deref()? {
             Named::One(user) => Some(Arc::clone(user)),
-            Named::Several(users) => users.iter().find(|user| user.id == id).cloned(),
+            Named::Several(users) => users.iter().find(|user| user.id() == id).cloned(),
         }
     }
 
     /// The first thing that `wanted` finds among all users: for operators, not for requests.
-    pub fn find<T>(&self, mut wanted: impl FnMut(&User) -> Option<T>) -> Option<T> {
+    pub fn find<T>(&self, mut wanted: impl FnMut(&KeptUser) -> Option<T>) -> Option<T> {
         self.names.iter().find_map(|named| match named.value() {
             Named::One(user) => wanted(user),
             Named::Several(users) => users.iter().find_map(|user| wanted(user)),
@@ -184,9 +184,9 @@ impl Bindings {
     }
 
     /// Puts a user in, found by `names`; replaces what was known of the entry.
-    pub fn put(&self, user: User, names: &[impl AsRef<str>], now: Mono) -> Arc<User> {
+    pub fn put(&self, user: &User, names: &[impl AsRef<str>], now: Mono) -> Arc<KeptUser> {
         self.proofs.forget(user.id);
-        let user = Arc::new(user);
+        let kept = KeptUser::new(user);
         let mut keys: Vec<NameKey> = names.iter().map(|name| self.key(name.as_ref())).collect();
         keys.sort_unstable_by_key(|key| (key.0, key.1));
         keys.dedup();
@@ -199,9 +199,9 @@ impl Bindings {
             self.unname(*key, user.id);
         }
         for key in keys {
-            self.name(key, &user);
+            self.name(key, &kept);
         }
-        user
+        kept
     }
 
     /// Takes a user out: revoked means revoked.
@@ -294,13 +294,13 @@ impl Bindings {
         }
     }
 
-    fn name(&self, key: NameKey, user: &Arc<User>) {
+    fn name(&self, key: NameKey, user: &Arc<KeptUser>) {
         let mut named = self.names.entry(key).or_insert_with(|| Named::One(Arc::clone(user)));
         match named.value_mut() {
-            Named::One(one) if one.id == user.id => *one = Arc::clone(user),
+            Named::One(one) if one.id() == user.id() => *one = Arc::clone(user),
             Named::One(one) => *named = Named::Several(Box::new(vec![Arc::clone(one), Arc::clone(user)])),
             Named::Several(users) => {
-                users.retain(|other| other.id != user.id);
+                users.retain(|other| other.id() != user.id());
                 users.push(Arc::clone(user));
             }
         }
@@ -309,12 +309,12 @@ impl Bindings {
     fn unname(&self, key: NameKey, id: EntryId) {
         let dashmap::Entry::Occupied(mut named) = self.names.entry(key) else { return };
         match named.get_mut() {
-            Named::One(one) if one.id != id => {}
+            Named::One(one) if one.id() != id => {}
             Named::One(_) => {
                 named.remove();
             }
             Named::Several(users) => {
-                users.retain(|user| user.id != id);
+                users.retain(|user| user.id() != id);
                 if let [one] = users.as_slice() {
                     let one = Arc::clone(one);
                     named.insert(Named::One(one));
@@ -373,11 +373,11 @@ mod tests {
     #[test]
     fn every_spelling_of_a_name_meets_in_one_user() {
         let bindings = Bindings::new(COMPLETE);
-        bindings.put(user(1), &["Alice Smith"], NOW);
+        bindings.put(&user(1), &["Alice Smith"], NOW);
         bindings.confirm(NOW);
         for name in ["alice smith", " ALICE  smith ", "Alice Smith"] {
             assert!(
-                matches!(look_up(&bindings, name, NOW), Known::One(user) if user.id == EntryId::new([1; 16])),
+                matches!(look_up(&bindings, name, NOW), Known::One(user) if user.id() == EntryId::new([1; 16])),
                 "{name}"
             );
         }
@@ -396,7 +396,7 @@ mod tests {
     #[test]
     fn ldap_15_a_table_that_nobody_confirms_answers_nobody() {
         let bindings = Bindings::new(COMPLETE);
-        bindings.put(user(1), &["a"], NOW);
+        bindings.put(&user(1), &["a"], NOW);
         assert!(matches!(look_up(&bindings, "a", NOW), Known::Stale));
         bindings.confirm(NOW);
         assert!(matches!(look_up(&bindings, "a", NOW.plus(Duration::from_secs(300))), Known::One(_)));
@@ -420,11 +420,13 @@ mod tests {
     fn ldap_31_a_name_of_two_entries_is_nobodys_until_one_goes() {
         let bindings = Bindings::new(COMPLETE);
         bindings.confirm(NOW);
-        bindings.put(user(1), &["a"], NOW);
-        bindings.put(user(2), &["A"], NOW);
+        bindings.put(&user(1), &["a"], NOW);
+        bindings.put(&user(2), &["A"], NOW);
         assert!(matches!(look_up(&bindings, "a", NOW), Known::Several));
         bindings.remove(EntryId::new([1; 16]));
-        assert!(matches!(look_up(&bindings, "a", NOW), Known::One(user) if user.id == EntryId::new([2; 16])));
+        assert!(
+            matches!(look_up(&bindings, "a", NOW), Known::One(user) if user.id() == EntryId::new([2; 16]))
+        );
         bindings.remove(EntryId::new([2; 16]));
         assert!(matches!(look_up(&bindings, "a", NOW), Known::Nobody));
         assert!(bindings.is_empty());
@@ -434,8 +436,8 @@ mod tests {
     fn ldap_12_a_rename_moves_the_name_and_keeps_the_identity() {
         let bindings = Bindings::new(COMPLETE);
         bindings.confirm(NOW);
-        bindings.put(user(1), &["old", "mail@example.jp"], NOW);
-        bindings.put(user(1), &["new", "mail@example.jp"], NOW);
+        bindings.put(&user(1), &["old", "mail@example.jp"], NOW);
+        bindings.put(&user(1), &["new", "mail@example.jp"], NOW);
         assert!(matches!(look_up(&bindings, "old", NOW), Known::Nobody));
         assert!(matches!(look_up(&bindings, "new", NOW), Known::One(_)));
         assert!(matches!(look_up(&bindings, "mail@example.jp", NOW), Known::One(_)));
@@ -446,8 +448,8 @@ mod tests {
     fn ldap_11_a_full_refresh_removes_whoever_was_not_in_it() {
         let bindings = Bindings::new(COMPLETE);
         bindings.confirm(NOW);
-        bindings.put(user(1), &["a"], NOW);
-        bindings.put(user(2), &["b"], NOW);
+        bindings.put(&user(1), &["a"], NOW);
+        bindings.put(&user(2), &["b"], NOW);
         bindings.keep_only(&HashSet::from([EntryId::new([2; 16])]));
         assert!(matches!(look_up(&bindings, "a", NOW), Known::Nobody));
         assert!(matches!(look_up(&bindings, "b", NOW), Known::One(_)));
@@ -458,11 +460,11 @@ mod tests {
         let lifetime = Duration::from_secs(5);
         let bindings = Bindings::new(Scope::Cache { lifetime, capacity: 2 });
         assert!(matches!(look_up(&bindings, "a", NOW), Known::Ask));
-        bindings.put(user(1), &["a"], NOW);
+        bindings.put(&user(1), &["a"], NOW);
         assert!(matches!(look_up(&bindings, "a", NOW), Known::One(_)));
         assert!(matches!(look_up(&bindings, "a", NOW.plus(lifetime)), Known::Ask));
         for id in 2..100 {
-            bindings.put(user(id), &[format!("u{id}")], NOW);
+            bindings.put(&user(id), &[format!("u{id}")], NOW);
             assert!(bindings.len() <= 2);
         }
     }

@@ -72,7 +72,7 @@ impl Durable {
     }
 
     /// What is remembered of a token, with what may have been forgotten counted as used.
-    pub fn past(&self, token: &Token) -> Past {
+    pub fn past<Serial, Key>(&self, token: &Token<Serial, Key>) -> Past {
         let past = self.tokens.past(token.id, token.imprint, renewal(token));
         let lost_until = self.lost_until.load(Ordering::Relaxed);
         if lost_until == 0 {
@@ -168,14 +168,14 @@ fn is_synchronised(past: &Past) -> bool {
 }
 
 /// The last step that a time token's code can have been accepted for by `then`, when its clock is so many steps ahead.
-pub fn reached(token: &Token, period: Period, ahead: i16, then: Wall) -> Step {
+pub fn reached<Serial, Key>(token: &Token<Serial, Key>, period: Period, ahead: i16, then: Wall) -> Step {
     let window = u64::from(token.parameters.window.forward());
     let ahead = u64::try_from(ahead).unwrap_or(0);
     Step(otp::step_at(then, period).0.saturating_add(window).saturating_add(ahead))
 }
 
 /// What a new key means for a token's last step.
-pub fn renewal(token: &Token) -> Renewal {
+pub fn renewal<Serial, Key>(token: &Token<Serial, Key>) -> Renewal {
     match token.parameters.moving {
         Moving::Time { .. } => Renewal::KeepsStep,
         Moving::Counter { .. } => Renewal::RestartsCounter,

@@ -1,6 +1,7 @@
 //! Users and their tokens, as the directory binds them: parsed once, and then only asked whether they may be used.
 
 mod account;
+mod kept;
 pub mod life;
 mod past;
 mod record;
@@ -8,6 +9,7 @@ mod token;
 mod user;
 
 pub use account::{Account, AccountStanding};
+pub use kept::{KeptToken, KeptTokens, KeptUser};
 pub use past::{FAILURES_DISABLE, Past};
 pub use record::{Contract, Record, Setup, State};
 pub use token::{Defect, Standing, Token};

@@ -9,16 +9,18 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// A token as the directory binds it to a user. What it has used up is not here but in `state`.
-#[derive(Debug)]
-pub struct Token {
+///
+/// In memory by the million a serial number and a key are a part of their user ([`crate::tokens::KeptToken`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Token<Serial = TokenSerial, Key = Secret> {
     /// The identity of its entry: the key of everything remembered about it.
     pub id: EntryId,
     /// Its serial number, for people.
-    pub serial: TokenSerial,
+    pub serial: Serial,
     /// How it makes its codes.
     pub parameters: Parameters,
     /// Its key; empty when the token is unusable.
-    pub secret: Secret,
+    pub secret: Key,
     /// Tells this key from another one ([`Token::imprint_of`]).
     pub imprint: u32,
     /// The last step or counter that the directory itself says is used up; nothing at or below it is accepted.
@@ -111,6 +113,29 @@ impl fmt::Display for Defect {
     }
 }
 
+impl Defect {
+    /// Every defect.
+    pub const ALL: [Defect; 17] = [
+        Defect::SecretMissing,
+        Defect::SecretTooShort,
+        Defect::SecretSealed,
+        Defect::SecretUnreadable,
+        Defect::ParametersMissing,
+        Defect::ParametersNotFound,
+        Defect::Digits,
+        Defect::Period,
+        Defect::Algorithm,
+        Defect::Window,
+        Defect::ManyValues,
+        Defect::Value,
+        Defect::TokenNotFound,
+        Defect::SeveralOwners,
+        Defect::OwnerDiffers,
+        Defect::SerialRepeated,
+        Defect::WornOut,
+    ];
+}
+
 impl Token {
     /// A part of the key's SHA-256, so that what is remembered of a token can be told to belong to this key: 32 bits
     /// of a hash say nothing about the 128 bits or more that went in.
@@ -118,7 +143,9 @@ impl Token {
         let digest = Sha256::digest(secret.expose());
         digest.iter().take(4).fold(0, |imprint, &octet| imprint << 8 | u32::from(octet))
     }
+}
 
+impl<Serial, Key> Token<Serial, Key> {
     /// Why the token may not be used at `now`, if so.
     pub fn refusal(&self, now: Wall) -> Option<Reason> {
         match self.standing {

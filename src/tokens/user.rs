@@ -3,8 +3,9 @@
 use super::{Account, Token};
 use crate::identity::{ContractId, EntryId};
 
-/// A user with everything a judgement needs to know about them.
-#[derive(Debug)]
+/// A user with everything a judgement needs to know about them, as the directory makes them and operators look at them.
+/// What waits in memory for a request is a [`crate::tokens::KeptUser`].
+#[derive(Debug, PartialEq)]
 pub struct User {
     /// The identity of the entry: the key of everything remembered about the user.
     pub id: EntryId,
@@ -28,12 +29,25 @@ pub struct User {
 pub const TOKENS_MAX: usize = 8;
 
 /// The tokens of one user.
-#[derive(Debug)]
-pub enum Tokens {
+#[derive(Debug, PartialEq)]
+pub enum Tokens<These = Vec<Token>> {
     /// All of them, at most [`TOKENS_MAX`].
-    These(Vec<Token>),
+    These(These),
     /// More than one request may try; the user is refused and the operator told how many there are.
     TooMany(usize),
+}
+
+impl<These> Tokens<These> {
+    /// The tokens; none where there are too many.
+    pub fn all<Each>(&self) -> &[Each]
+    where
+        These: AsRef<[Each]>,
+    {
+        match self {
+            Tokens::These(tokens) => tokens.as_ref(),
+            Tokens::TooMany(_) => &[],
+        }
+    }
 }
 
 /// A user's role within the contract (services.md: マスターユーザ, 管理者ユーザ).

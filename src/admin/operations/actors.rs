@@ -12,7 +12,7 @@ use crate::identity::{RequestId, TokenSerial, UserName};
 use crate::policy::{Act, ActorRole, Exceptions, Profile, Proof};
 use crate::secret::{PASSWORD_MAX, Secret};
 use crate::state::{Counted, Guess, Known, Mark, Marks};
-use crate::tokens::{Role, User};
+use crate::tokens::{KeptUser, Role, User};
 use std::sync::Arc;
 
 impl Operations {
@@ -204,7 +204,7 @@ impl Operations {
         let secret = Secret::new(password.0.as_bytes());
         let deadline = now.mono.plus(PATIENCE);
         let refused = |why: &str| Err(Refuse::AccountRefused(why.to_owned()));
-        match self.drive.directory().check_password(user, secret, deadline).await? {
+        match self.drive.directory().check_password(&KeptUser::new(user), secret, deadline).await? {
             PasswordAnswer::Right => Ok(()),
             PasswordAnswer::Wrong => Err(Refuse::PasswordWrong(user.name.to_string())),
             PasswordAnswer::Disabled => refused("it is switched off"),
@@ -252,7 +252,8 @@ impl Operations {
             known => known,
         };
         match known {
-            Known::One(user) => {
+            Known::One(kept) => {
+                let user = Arc::new(kept.whole());
                 // What other nodes know of the user. Without them, what this one knows is shown; what is changed then
                 // is refused when it is recorded.
                 let _ = self.drive.refresh(&user).await;

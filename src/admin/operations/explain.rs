@@ -223,7 +223,7 @@ impl Operations {
         }
         let id = user.contract.as_ref().map_or("none".to_owned(), ToString::to_string);
         let contracts = self.drive.pipeline().tables().bindings.contracts();
-        match contracts.look_up(user.contract.as_ref(), &profile.name, now.mono) {
+        match contracts.look_up(user.contract.as_ref().map(|id| id.as_str()), &profile.name, now.mono) {
             contracts::Known::Enabled => {
                 step(
                     "contract",

@@ -130,7 +130,7 @@ impl Operations {
         }
         let tables = self.drive.pipeline().tables();
         let locked = tables.durable.users.locked(now.wall);
-        locked.into_iter().map(|id| tables.bindings.user(id)).collect()
+        locked.into_iter().map(|id| Some(Arc::new(tables.bindings.user(id)?.whole()))).collect()
     }
 
     pub(super) async fn list_tokens_of(
@@ -193,9 +193,9 @@ impl Operations {
         let wanted = serial_number(serial)?;
         let record = self.registry().token(&wanted, now.mono.plus(PATIENCE)).await.ok().flatten();
         let in_memory = self.drive.pipeline().tables().bindings.find(|user| {
-            let Tokens::These(tokens) = &user.tokens else { return None };
-            let token = tokens.iter().find(|token| token.serial == wanted)?;
-            Some((user.id, self.shown_token(token, user, now)))
+            let tokens = user.tokens();
+            let token = tokens.all().iter().find(|token| token.serial == wanted.as_str())?;
+            Some((user.id(), self.shown_token(&token.whole(), &user.whole(), now)))
         });
         // Memory knows what is wrong with an entry, the directory knows the rest.
         let shown = match (record, in_memory) {
@@ -228,7 +228,7 @@ impl Operations {
     fn sees_entry(&self, actor: &Actor, owner: EntryId) -> Result<(), Refuse> {
         match (&actor.user, self.drive.pipeline().tables().bindings.user(owner)) {
             (None, _) => Ok(()),
-            (Some(_), Some(owner)) => sees(actor, &owner),
+            (Some(_), Some(owner)) => sees(actor, &owner.whole()),
             (Some(_), None) => Err(Refuse::OtherContract),
         }
     }

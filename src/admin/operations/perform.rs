@@ -493,12 +493,12 @@ impl Operations {
     /// Where memory does not follow (`poll`, `ask`), it gives up after a while: the change is made all the same.
     async fn wait_until(&self, user: EntryId, shows: impl Fn(&User) -> bool) {
         let bindings = &self.drive.pipeline().tables().bindings;
-        wait(|| bindings.user(user).is_none_or(|user| shows(&user))).await;
+        wait(|| bindings.user(user).is_none_or(|user| shows(&user.whole()))).await;
     }
 
     async fn wait_for_contract(&self, id: &ContractId, service: &ServiceName, wanted: contracts::Known) {
         let contracts = self.drive.pipeline().tables().bindings.contracts();
-        wait(|| contracts.look_up(Some(id), service, clock::now().mono) == wanted).await;
+        wait(|| contracts.look_up(Some(id.as_str()), service, clock::now().mono) == wanted).await;
     }
 }
 

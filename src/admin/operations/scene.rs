@@ -135,7 +135,7 @@ impl Operations {
     /// Those of them whom memory knows.
     pub(super) fn owners_in_memory(&self, record: &Record) -> Vec<Arc<User>> {
         let bindings = &self.drive.pipeline().tables().bindings;
-        record.owners.iter().filter_map(|id| bindings.user(*id)).collect()
+        record.owners.iter().filter_map(|id| bindings.user(*id)).map(|user| Arc::new(user.whole())).collect()
     }
 
     pub(super) async fn token(&self, serial: &str, now: Moment) -> Result<Option<Seen<Record>>, Refuse> {

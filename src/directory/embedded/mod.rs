@@ -19,7 +19,7 @@ use crate::identity::{ContractId, EntryId, UserName};
 use crate::otp::{ParameterProblem, Parameters, check_secret};
 use crate::secret::{PASSWORD_MAX, Secret};
 use crate::state::Bindings;
-use crate::tokens::{Account, AccountStanding, LoginCode, Role, State, TOKENS_MAX, Tokens, User};
+use crate::tokens::{Account, AccountStanding, KeptUser, LoginCode, Role, State, TOKENS_MAX, Tokens, User};
 use futures_util::future::BoxFuture;
 use redb::ReadableTable;
 use std::fs::{File, OpenOptions};
@@ -360,7 +360,7 @@ impl Embedded {
     /// Puts a user as recorded into the table that the pipeline reads.
     fn show(&self, record: &UserRecord) -> Result<(), EmbeddedProblem> {
         let names: Vec<&str> = record.names().collect();
-        self.bindings.put(self.assemble(record)?, &names, now().mono);
+        self.bindings.put(&self.assemble(record)?, &names, now().mono);
         Ok(())
     }
 
@@ -412,7 +412,7 @@ impl Embedded {
         let Some(record) = id.map(|id| self.user_by_id(EntryId::new(id))).transpose()?.flatten() else {
             return Ok(Found::Nobody);
         };
-        Ok(Found::One(Arc::new(self.assemble(&record)?)))
+        Ok(Found::One(KeptUser::new(&self.assemble(&record)?)))
     }
 
     async fn check(
@@ -442,11 +442,11 @@ impl Directory for Embedded {
 
     fn check_password<'a>(
         &'a self,
-        user: &'a User,
+        user: &'a KeptUser,
         password: Secret,
         deadline: Mono,
     ) -> BoxFuture<'a, Result<PasswordAnswer, Unavailable>> {
-        Box::pin(self.check(user.id, password, deadline))
+        Box::pin(self.check(user.id(), password, deadline))
     }
 
     fn servers(&self) -> Vec<ServerStatus> {

@@ -51,7 +51,7 @@ use crate::directory::{Directory, Found, PasswordAnswer, ServerStatus, Unavailab
 use crate::identity::UserName;
 use crate::secret::Secret;
 use crate::state::Bindings;
-use crate::tokens::User;
+use crate::tokens::KeptUser;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use link::{Link, worth_asking};
@@ -151,9 +151,9 @@ impl Ldap {
         let Some(text) = name.text().filter(|text| !text.contains('\0')) else { return Ok(Found::Nobody) };
         Ok(match find::find(&self.shared, text, deadline).await? {
             find::Answer::One(user, names) if self.shared.settings.mode == Mode::Ask => {
-                Found::One(self.shared.bindings.put(user, &names, now().mono))
+                Found::One(self.shared.bindings.put(&user, &names, now().mono))
             }
-            find::Answer::One(user, _) => Found::One(Arc::new(user)),
+            find::Answer::One(user, _) => Found::One(KeptUser::new(&user)),
             find::Answer::Nobody => Found::Nobody,
             find::Answer::Several => Found::Several,
         })
@@ -161,18 +161,18 @@ impl Ldap {
 
     async fn bind(
         &self,
-        user: &User,
+        user: &KeptUser,
         password: Secret,
         deadline: Mono,
     ) -> Result<PasswordAnswer, Unavailable> {
         // An empty password asks for an anonymous bind, which succeeds (RFC 4513 §5.1.2), and so does an empty DN. A
         // server that ends strings at NUL sees an empty password where one begins with it.
-        if user.dn.is_empty() || matches!(password.expose(), [] | [0, ..]) {
+        if user.dn().is_empty() || matches!(password.expose(), [] | [0, ..]) {
             return Ok(PasswordAnswer::Wrong);
         }
         let mut last = Unavailable::Unreachable;
         for link in worth_asking(&self.shared.links) {
-            match link.bind(&user.dn, &password, deadline).await {
+            match link.bind(user.dn(), &password, deadline).await {
                 Ok(answer) => match meaning(&answer, self.shared.settings.grace_logins) {
                     Meaning::Answer(answer) => return Ok(answer),
                     Meaning::NoAnswer => {
@@ -194,7 +194,7 @@ impl Directory for Ldap {
 
     fn check_password<'a>(
         &'a self,
-        user: &'a User,
+        user: &'a KeptUser,
         password: Secret,
         deadline: Mono,
     ) -> BoxFuture<'a, Result<PasswordAnswer, Unavailable>> {

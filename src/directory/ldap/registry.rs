@@ -342,7 +342,7 @@ impl Desk<'_> {
                 Some(entry) => {
                     let finder = Finder { shared: self.shared, link: self.link, deadline: self.deadline };
                     let (user, names) = finder.user(&entry).await?;
-                    self.shared.bindings.put(user, &names, now().mono);
+                    self.shared.bindings.put(&user, &names, now().mono);
                 }
                 None => self.shared.bindings.remove(*id),
             }

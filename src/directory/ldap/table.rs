@@ -399,7 +399,7 @@ impl Table {
         let Assembled { mut user, names, shared } = self.assemble(entry);
         let others = self.census.enter(number, &mut user, &shared);
         tell_unusable(&user, &self.events);
-        self.bindings.put(user, &names, now().mono);
+        self.bindings.put(&user, &names, now().mono);
         others
     }
 

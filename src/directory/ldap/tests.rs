@@ -33,7 +33,7 @@ use crate::directory::layout::Layout;
 use crate::identity::EntryId;
 use crate::otp::Parameters;
 use crate::state::{Known, Scope};
-use crate::tokens::{Account, Defect, Role, Standing, Tokens};
+use crate::tokens::{Account, Defect, KeptUser, Role, Standing, Tokens, User};
 use rustls::pki_types::CertificateDer;
 use slapd::{Options, Slapd};
 use std::sync::Mutex;
@@ -102,7 +102,7 @@ impl Bench {
 
     fn found(&self, name: &str) -> Arc<User> {
         match self.find(name) {
-            Ok(Found::One(user)) => user,
+            Ok(Found::One(user)) => Arc::new(user.whole()),
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -113,7 +113,11 @@ impl Bench {
 
     fn check_before(&self, dn: &str, password: &[u8], deadline: Mono) -> Result<PasswordAnswer, Unavailable> {
         let user = user(dn);
-        self.runtime.block_on(self.ldap.check_password(&user, Secret::new(password), deadline))
+        self.runtime.block_on(self.ldap.check_password(
+            &KeptUser::new(&user),
+            Secret::new(password),
+            deadline,
+        ))
     }
 
     fn known(&self, name: &str) -> Known {
@@ -123,7 +127,7 @@ impl Bench {
     /// Waits until memory knows the user in this state.
     fn wait_known(&self, name: &str, what: &str, is: impl Fn(&User) -> bool) -> Arc<User> {
         wait(&format!("{name}: {what}"), || match self.known(name) {
-            Known::One(user) if is(&user) => Some(user),
+            Known::One(user) => Some(user.whole()).filter(&is).map(Arc::new),
             _ => None,
         })
     }

@@ -69,7 +69,7 @@ impl Office {
         else {
             panic!("{name} is not known")
         };
-        let Tokens::These(tokens) = &user.tokens else { panic!("too many") };
+        let Tokens::These(tokens) = user.tokens() else { panic!("too many") };
         tokens.iter().map(|token| (token.serial.to_string(), token.standing)).collect()
     }
 }

@@ -135,7 +135,7 @@ fn s_12_to_s_24_a_whole_life_is_written_and_followed() {
     let is = |standing: Standing| move |user: &User| standings(user) == [standing];
     let at_once = |standing: Standing| {
         let Known::One(user) = bench.known("u1") else { panic!("u1 is not known") };
-        assert_eq!(standings(&user), [standing]);
+        assert_eq!(standings(&user.whole()), [standing]);
         watcher.wait_known("u1", "the same", is(standing));
     };
     at_once(Standing::AwaitsConfirmation);
@@ -571,7 +571,7 @@ fn s_21_a_cut_at_any_message_leaves_neither_two_usable_tokens_nor_none() {
                     let user =
                         direct.runtime.block_on(direct.ldap.find(&UserName::new(b"u1").unwrap(), soon()));
                     let Ok(Found::One(user)) = user else { panic!("{user:?}") };
-                    standings(&user).iter().filter(|standing| **standing == Standing::Active).count()
+                    standings(&user.whole()).iter().filter(|standing| **standing == Standing::Active).count()
                 };
                 let what = format!("{name}, {cut:?} message {message}: {result:?}");
                 assert!(allowed.contains(&usable()), "{what}: {}", usable());

@@ -99,7 +99,7 @@ fn an_answer_is_put_into_memory_under_every_name() {
     let bench = Bench::new(settings(&[slapd.port()], Mode::Ask));
     assert!(matches!(bench.known("al"), Known::Ask));
     bench.found("alice");
-    assert!(matches!(bench.known("al"), Known::One(user) if is_active(&user)));
+    assert!(matches!(bench.known("al"), Known::One(user) if is_active(&user.whole())));
 }
 
 #[test]

@@ -78,7 +78,9 @@ fn many_binds_at_once_share_the_pool_and_all_get_their_own_answer() {
         let checks = (0..200).map(|at| {
             let (ldap, dn) = (Arc::clone(&bench.ldap), if at % 2 == 0 { &right } else { &wrong });
             let (user, password) = (user(dn), if at % 2 == 0 { "right" } else { "wrong" });
-            tokio::spawn(async move { ldap.check_password(&user, Secret::new(password), soon()).await })
+            tokio::spawn(async move {
+                ldap.check_password(&KeptUser::new(&user), Secret::new(password), soon()).await
+            })
         });
         futures_util::future::join_all(checks).await
     });
