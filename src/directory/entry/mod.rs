@@ -12,6 +12,7 @@ use crate::secret::Secret;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::ops::Range;
+use zeroize::Zeroizing;
 
 /// An entry: its DN, its lasting identity and its attributes.
 ///
@@ -79,7 +80,6 @@ impl Entry {
         V: IntoIterator<Item: AsRef<[u8]>>,
     {
         let attributes = attributes.into_iter();
-        // All the room at once: a buffer that moves leaves keys behind.
         let (mut room, mut count) = (0, 0);
         for (name, values) in attributes.clone() {
             room += plain_name(name.as_ref()).len();
@@ -88,15 +88,21 @@ impl Entry {
                 count += 1;
             }
         }
-        let (mut octets, mut all) = (Vec::with_capacity(room), Vec::with_capacity(count));
+        let mut entry = Builder::with_room(room, count);
         for (name, values) in attributes {
-            let name = write(&mut octets, plain_name(name.as_ref()).as_bytes());
-            let values = values.into_iter();
-            all.extend(
-                values.map(|value| Value { name: name.clone(), value: write(&mut octets, value.as_ref()) }),
-            );
+            entry.name(plain_name(name.as_ref()).as_bytes());
+            for value in values {
+                entry.value(value.as_ref(), b"");
+            }
         }
-        Entry { dn: dn.into(), id, octets: Secret::new(octets), values: all }
+        Entry { dn: dn.into(), ..entry.identified(id) }
+    }
+
+    /// The same with the identity that a layout names.
+    #[must_use]
+    pub fn known_by(mut self, identity: &str) -> Entry {
+        self.id = self.identify(Some(identity));
+        self
     }
 
     /// Every value of the attribute, under any spelling of its name, with any options.
@@ -198,6 +204,53 @@ impl Entry {
     }
 }
 
+/// An entry in the making: its DN, then each name with the values that follow it.
+pub struct Builder {
+    dn: String,
+    octets: Zeroizing<Vec<u8>>,
+    name: Range<u32>,
+    values: Vec<Value>,
+}
+
+impl Builder {
+    /// Room for so many octets of names and values, and for so many values. It has to suffice: a buffer that moves leaves keys
+    /// behind.
+    pub fn with_room(octets: usize, values: usize) -> Builder {
+        let octets = Zeroizing::new(Vec::with_capacity(octets));
+        Builder { dn: String::new(), octets, name: 0..0, values: Vec::with_capacity(values) }
+    }
+
+    /// The DN, in two pieces.
+    pub fn dn(&mut self, head: &[u8], end: &[u8]) {
+        self.dn = String::from_utf8([head, end].concat()).unwrap_or_default();
+    }
+
+    /// The name of the values that follow, without options.
+    pub fn name(&mut self, name: &[u8]) {
+        self.name = self.write(name, b"");
+    }
+
+    /// A value, in two pieces.
+    pub fn value(&mut self, head: &[u8], end: &[u8]) {
+        let value = self.write(head, end);
+        self.values.push(Value { name: self.name.clone(), value });
+    }
+
+    /// The entry, of this identity.
+    pub fn identified(mut self, id: EntryId) -> Entry {
+        Entry { dn: self.dn, id, octets: Secret::new(std::mem::take(&mut *self.octets)), values: self.values }
+    }
+
+    /// Appends octets; gives where they stand. No entry is as large as what four octets can count.
+    fn write(&mut self, head: &[u8], end: &[u8]) -> Range<u32> {
+        let start = self.octets.len();
+        self.octets.extend_from_slice(head);
+        self.octets.extend_from_slice(end);
+        let [start, end] = [start, self.octets.len()].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+        start..end
+    }
+}
+
 /// The DN and the names of the attributes; never a value.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -218,14 +271,6 @@ impl EntryId {
     }
 }
 
-/// Appends octets; gives where they stand. No entry is as large as what four octets can count.
-fn write(octets: &mut Vec<u8>, more: &[u8]) -> Range<u32> {
-    let start = octets.len();
-    octets.extend_from_slice(more);
-    let [start, end] = [start, octets.len()].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
-    start..end
-}
-
 fn uuid(value: &[u8]) -> Option<EntryId> {
     match <[u8; 16]>::try_from(value) {
         Ok(octets) => Some(EntryId::new(octets)),
@@ -239,7 +284,7 @@ fn hashed(kind: &[u8], value: &[u8]) -> EntryId {
 }
 
 /// The name without options (RFC 4512 §2.5): `;binary` and `;lang-ja` say how, not what.
-fn plain_name(name: &str) -> &str {
+pub fn plain_name(name: &str) -> &str {
     known_name(name.split(';').next().unwrap_or(name).trim())
 }
 

@@ -245,9 +245,12 @@ impl Session<'_> {
                 self.read += 1;
                 self.shared.bindings.reading(self.read);
                 part.remember(cookie);
-                let row = match change {
-                    Change::Put => Some(self.shared.reading.phrases.pack(entry)),
-                    Change::Present | Change::Deleted => None,
+                let (change, row) = match change {
+                    Change::Put => match self.shared.pack(entry) {
+                        Some(row) => (change, Some(row)),
+                        None => (Change::Deleted, None),
+                    },
+                    Change::Present | Change::Deleted => (change, None),
                 };
                 match (&mut part.stage, change) {
                     (Some(stage), _) => stage.note(id, change, row),

@@ -9,7 +9,6 @@ use super::schema::{Unknown, unknown};
 use super::shared::Shared;
 use super::table::{Changes, Content, Shrunk, Table};
 use crate::clock::now;
-use crate::identity::EntryId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,9 +103,11 @@ async fn one_page(
         .search(&search, |raw| {
             *count += 1;
             shared.bindings.reading(*count);
-            let id = shared.reading.entry(&shared.settings, raw, None).map(|entry| entry.id);
-            let id = id.unwrap_or_else(|| EntryId::of_dn(raw.dn));
-            changes.put.insert(id, shared.reading.phrases.pack(raw));
+            if let Some(entry) = shared.reading.entry(&shared.settings, raw)
+                && let Some(row) = shared.pack(raw)
+            {
+                changes.put.insert(entry.id, row);
+            }
             Ok(())
         })
         .await?;

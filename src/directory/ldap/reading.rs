@@ -8,7 +8,7 @@ use super::settings::Settings;
 use crate::directory::entry::{Dn, Entry};
 use crate::directory::layout::record;
 use crate::directory::layout::{ACT_ATTRIBUTES, Assembled, Assembly};
-use crate::identity::{EntryId, UserName};
+use crate::identity::UserName;
 use crate::tokens::{Contract, Standing, Tokens, User};
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ impl Reading {
         let others = tokens.iter().chain(&parameters).chain([&policies, &contracts, &container]);
         let others: Vec<Filter> = others.cloned().collect();
         Ok(Reading {
-            phrases: Phrases::new(&settings.base, &attributes),
+            phrases: Phrases::new(&settings.base, &followed),
             foreign: foreign.map(str::to_owned).collect(),
             attributes,
             followed,
@@ -132,15 +132,9 @@ impl Reading {
         }
     }
 
-    /// Reads an entry. `known` is its identity if the server has said it apart from the entry; a layout that names an
-    /// identity of its own goes before.
-    pub fn entry(&self, settings: &Settings, raw: RawEntry<'_>, known: Option<EntryId>) -> Option<Entry> {
-        let attributes = raw.attributes().ok()?;
-        let identity = settings.layout.identity();
-        Some(match known.filter(|_| identity.is_none()) {
-            Some(id) => Entry::identified(raw.dn, id, attributes),
-            None => Entry::new(raw.dn, identity, attributes),
-        })
+    /// Reads an entry; `None` if it is no list of attributes.
+    pub fn entry(&self, settings: &Settings, raw: RawEntry<'_>) -> Option<Entry> {
+        Some(Entry::new(raw.dn, settings.layout.identity(), raw.attributes().ok()?))
     }
 
     /// Makes a user, and the names they are found by.

@@ -107,7 +107,7 @@ impl Desk<'_> {
             controls: &[],
         };
         let (found, end) = self.link.search(&search, limit, self.deadline).await?;
-        let read = |kept: &Kept| shared.reading.entry(&shared.settings, kept.entry(), None);
+        let read = |kept: &Kept| shared.reading.entry(&shared.settings, kept.entry());
         let entries: Option<Vec<Entry>> = found.iter().map(read).collect();
         Ok((entries.ok_or(Trouble::from(super::ber::Malformed))?, end))
     }

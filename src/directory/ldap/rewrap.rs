@@ -83,7 +83,7 @@ impl Desk<'_> {
             let mut found = Vec::new();
             let keyring = &shared.settings.keyring;
             let reading = connection.search(&search, |raw| {
-                let Some(entry) = shared.reading.entry(&shared.settings, raw, None) else { return Ok(()) };
+                let Some(entry) = shared.reading.entry(&shared.settings, raw) else { return Ok(()) };
                 let Ok(Some(secret)) = entry.one("oathSecret") else { return Ok(()) };
                 done.looked_at += 1;
                 if !seal::is_sealed(secret) {

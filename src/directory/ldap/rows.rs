@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn row(dn: &str) -> Packed {
-        Phrases::new("dc=x", &[]).pack(RawEntry::again(dn, &[]))
+        Phrases::new("dc=x", &[]).pack(RawEntry::again(dn, &[])).unwrap()
     }
 
     #[test]

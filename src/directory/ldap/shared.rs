@@ -1,7 +1,9 @@
 //! What the tasks of one directory client share.
 
-use super::event::Events;
+use super::event::{Event, Events};
 use super::link::Link;
+use super::message::RawEntry;
+use super::packed::Packed;
 use super::reading::Reading;
 use super::roll::Rolls;
 use super::settings::Settings;
@@ -33,6 +35,15 @@ impl Shared {
     /// A table of its own for whoever reads everything.
     pub fn table(&self) -> Table {
         Table::new(&self.settings, &self.reading, &self.bindings, &self.events)
+    }
+
+    /// Packs an entry to be kept; one that cannot be read is reported.
+    pub fn pack(&self, entry: RawEntry<'_>) -> Option<Packed> {
+        let packed = self.reading.phrases.pack(entry);
+        if packed.is_err() {
+            (self.events)(Event::Unreadable { dn: entry.dn.into() });
+        }
+        packed.ok()
     }
 
     /// Takes an operator's permission to let much disappear; it serves once.

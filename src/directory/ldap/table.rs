@@ -184,8 +184,7 @@ impl Table {
         for (content, changes) in changes {
             for (count, (id, row)) in changes.put.into_iter().enumerate() {
                 let read = self.read_for(content, id, &row);
-                let put = self.rows_mut(content).put(id, row);
-                if let Some((read, (number, _))) = read.zip(put) {
+                if let Some((number, _)) = self.rows_mut(content).put(id, row) {
                     self.enter_row(content, id, number, &read);
                     match content {
                         Content::Users => colliding.extend(self.enter_user(number, &read.entry)),
@@ -250,8 +249,8 @@ impl Table {
         };
         let (Some(number), old) = (number, old.flatten()) else { return };
         self.at_hand().remove(&id);
-        let old = old.and_then(|old| self.read_for(content, id, &old));
-        let new = self.rows(content).get(id).and_then(|row| self.read_for(content, id, row));
+        let old = old.map(|old| self.read_for(content, id, &old));
+        let new = self.rows(content).get(id).map(|row| self.read_for(content, id, row));
         for read in old.iter().chain(&new) {
             self.collect(content, id, read, affected);
         }
@@ -283,11 +282,8 @@ impl Table {
 
     /// Something has changed that we do not read: it may be the password.
     fn changed_unseen(&self, content: Content, id: EntryId, row: &Packed) {
-        if content == Content::Users
-            && self.bindings.proofs().are_wanted()
-            && let Some(entry) = self.read(id, row)
-        {
-            self.bindings.proofs().forget(entry.id);
+        if content == Content::Users && self.bindings.proofs().are_wanted() {
+            self.bindings.proofs().forget(self.read(id, row).id);
         }
     }
 
@@ -339,7 +335,7 @@ impl Table {
         affected.extend(self.ids_of(self.referrers.find(dn, Content::Users), Content::Users));
         // Tokens that name these parameters: their users, too.
         for number in self.referrers.find(dn, Content::Others) {
-            let Some(token) = self.others.at(number).and_then(|(id, row)| self.read(id, row)) else {
+            let Some(token) = self.others.at(number).map(|(id, row)| self.read(id, row)) else {
                 continue;
             };
             self.collect_owners(&token, affected);
@@ -389,7 +385,7 @@ impl Table {
 
     /// Makes one user anew; gives the others whose tokens collide with theirs.
     fn enter(&mut self, number: Number) -> HashSet<Number> {
-        match self.users.at(number).and_then(|(id, row)| self.read(id, row)) {
+        match self.users.at(number).map(|(id, row)| self.read(id, row)) {
             Some(entry) => self.enter_user(number, &entry),
             None => HashSet::new(),
         }
@@ -424,7 +420,7 @@ impl Table {
         if let Some(entry) = self.at_hand().get(&id) {
             return Some(Arc::clone(entry));
         }
-        let entry = Arc::new(self.read(id, row)?);
+        let entry = Arc::new(self.read(id, row));
         if self.settings.layout.holds_key(&entry) {
             return Some(entry);
         }
@@ -441,20 +437,19 @@ impl Table {
     }
 
     /// An entry with its DN where the content's DNs are led to.
-    fn read_for(&self, content: Content, id: EntryId, row: &Packed) -> Option<Read> {
-        let entry = self.read(id, row)?;
+    fn read_for(&self, content: Content, id: EntryId, row: &Packed) -> Read {
+        let entry = self.read(id, row);
         let is_led_to = content == Content::Others || is_owned(&self.settings.layout);
         let dn = is_led_to.then(|| Dn::parse(&entry.dn)).flatten();
-        Some(Read { entry, dn })
+        Read { entry, dn }
     }
 
-    fn read(&self, id: EntryId, row: &Packed) -> Option<Entry> {
-        let whole = self.reading.phrases.unpack(row);
-        let entry = self.reading.entry(&self.settings, whole.entry(), Some(id));
-        if entry.is_none() {
-            (self.events)(Event::Unreadable { dn: whole.dn().into() });
+    fn read(&self, id: EntryId, row: &Packed) -> Entry {
+        let entry = self.reading.phrases.unpack(row, id);
+        match self.settings.layout.identity() {
+            Some(identity) => entry.known_by(identity),
+            None => entry,
         }
-        entry
     }
 }
 
