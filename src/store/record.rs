@@ -213,6 +213,17 @@ impl Entries {
         self.bytes.get_mut(self.last.saturating_add(1)..)?.first_chunk_mut()
     }
 
+    /// Adds what was decided after these.
+    pub fn append(&mut self, later: Entries) {
+        if self.bytes.is_empty() {
+            *self = later;
+            return;
+        }
+        self.last = self.bytes.len().saturating_add(later.last);
+        self.bytes.extend_from_slice(&later.bytes);
+        self.count = self.count.saturating_add(later.count);
+    }
+
     /// How many there are.
     pub fn count(&self) -> u32 {
         self.count
@@ -441,7 +452,15 @@ mod tests {
             for (marks, evidence) in &entries {
                 // As a worker does: the last of it is known a moment later.
                 let (first, second) = evidence.split_at(evidence.len() / 2);
-                gathered.push(marks, |out| out.extend_from_slice(if marks.is_empty() { evidence } else { first }));
+                let begun = |out: &mut Vec<u8>| out.extend_from_slice(if marks.is_empty() { evidence } else { first });
+                // Some come by themselves and go on with the others.
+                if evidence.len() % 2 == 0 {
+                    gathered.push(marks, begun);
+                } else {
+                    let mut alone = Entries::default();
+                    alone.push(marks, begun);
+                    gathered.append(alone);
+                }
                 if !marks.is_empty() {
                     gathered.complete(|out| out.extend_from_slice(second));
                 }

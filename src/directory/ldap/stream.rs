@@ -6,6 +6,7 @@ use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 /// Octets to and from a server.
@@ -114,11 +115,8 @@ impl Stream {
                     read => read?,
                 },
                 None => {
-                    self.tcp.readable().await?;
-                    match self.tcp.try_read(into) {
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                        read => read?,
-                    }
+                    // Knows from a read that left room that nothing else is there: who looks next need not ask the system.
+                    self.tcp.read(into).await?
                 }
             };
             return if read == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(read) };
