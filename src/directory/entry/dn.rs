@@ -67,24 +67,29 @@ impl fmt::Debug for Dn {
 /// What nearly every DN is: ASCII, one value in each part, without blanks, escapes or anything that could need one. The
 /// same result as for any other DN, in one pass.
 fn plain(text: &str) -> Option<String> {
-    let mut normal = String::with_capacity(text.len());
-    for (at, part) in text.split(',').enumerate() {
-        let (name, value) = part.split_once('=')?;
-        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
-        let is_plain = |octet: u8| octet.is_ascii_graphic() && !b"\"#+,;<=>\\".contains(&octet);
-        if !is_name || !value.bytes().all(is_plain) {
+    let mut normal = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    loop {
+        let (name, value) = rest.split_at_checked(rest.iter().position(|octet| *octet == b'=')?)?;
+        let value = value.get(1..)?;
+        let end = value.iter().position(|octet| *octet == b',');
+        let (value, after) = value.split_at_checked(end.unwrap_or(value.len()))?;
+        let is_name = name.first().is_some_and(u8::is_ascii_alphabetic)
+            && name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-');
+        let is_plain = |octet: &u8| octet.is_ascii_graphic() && !b"\"#+,;<=>\\".contains(octet);
+        if !is_name || !value.iter().all(is_plain) {
             return None;
         }
-        if at > 0 {
-            normal.push(',');
+        normal.extend_from_slice(usual_type(std::str::from_utf8(name).ok()?).as_bytes());
+        normal.push(b'=');
+        normal.extend_from_slice(value);
+        if end.is_none() {
+            normal.make_ascii_lowercase();
+            return String::from_utf8(normal).ok();
         }
-        normal.push_str(usual_type(name));
-        normal.push('=');
-        normal.push_str(value);
+        normal.push(b',');
+        rest = after.get(1..)?;
     }
-    normal.make_ascii_lowercase();
-    Some(normal)
 }
 
 /// The name of an attribute type that is usual in DNs, for one of its others.

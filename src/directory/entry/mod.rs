@@ -285,6 +285,12 @@ fn hashed(kind: &[u8], value: &[u8]) -> EntryId {
 
 /// The name without options (RFC 4512 §2.5): `;binary` and `;lang-ja` say how, not what.
 pub fn plain_name(name: &str) -> &str {
+    // What nearly every name is.
+    if name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric())
+    {
+        return name;
+    }
     known_name(name.split(';').next().unwrap_or(name).trim())
 }
 

@@ -25,8 +25,14 @@ impl Assembly<'_> {
     pub(super) fn token(&self, entry: &Entry, kind: Kind, from: Reference, find: &Find<'_>) -> Option<Token> {
         let standing = self.standing(entry, from).transpose()?;
         let serial = self.serial(entry);
-        let id = entry.id.to_string();
-        let name = serial.unwrap_or(None).unwrap_or(&id);
+        let id;
+        let name = match serial {
+            Ok(Some(serial)) => serial,
+            Ok(None) | Err(_) => {
+                id = entry.id.to_string();
+                &id
+            }
+        };
         // Nothing is done with the key of a revoked token, so it may be gone.
         if standing == Ok(Standing::Revoked) {
             let revoked = self.unusable(entry.id, name, Defect::SecretMissing);
