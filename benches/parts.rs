@@ -36,7 +36,7 @@ use sekisho::radius::{
 use sekisho::secret::Secret;
 use sekisho::state::{Bindings, Duplicates, Mark, Renewal, Scope, TokenMark, Use, duplicates};
 use sekisho::store::{self, Batch, Durability, Staged, Store};
-use sekisho::tokens::{Account, Past, Role, Standing, Token, Tokens, User};
+use sekisho::tokens::{Account, KeptUser, Past, Role, Standing, Token, Tokens, User};
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::Duration;
@@ -83,14 +83,17 @@ fn judgement(criterion: &mut Criterion) {
     }
     group.finish();
 
-    let (user, profile) = (user(0), Profile::new(ServiceName::new("bench")));
+    let (user, profile) = (KeptUser::new(&user(0)), Profile::new(ServiceName::new("bench")));
     let (field, pasts) = (field(), [Past::default()]);
     criterion.bench_function("decide: one token", |b| {
         b.iter(|| {
+            let tokens = black_box(&user).tokens();
             let decision = decide(&Facts {
                 profile: &profile,
                 requirement: Requirement::Required,
-                user: black_box(&user),
+                account: user.account(),
+                login_code: user.login_code(),
+                tokens: &tokens,
                 contract: sekisho::authenticate::Contracted::Asked,
                 lockout: Lockout::default(),
                 pasts: &pasts,
@@ -110,7 +113,7 @@ fn memory(criterion: &mut Criterion) {
     let bindings = Bindings::new(Scope::Complete { max_stale: Duration::from_secs(300) });
     let now = Mono::from_nanos(1);
     for number in 0..USERS {
-        bindings.put(user(number), &[format!("user{number:08}")], now);
+        bindings.put(&user(number), &[format!("user{number:08}")], now);
     }
     bindings.confirm(now);
     let mut number = 0_u32;

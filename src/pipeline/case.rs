@@ -195,7 +195,7 @@ impl Case {
     /// The token whose code was right, and which of its codes it was.
     pub(super) fn matched(&self) -> Option<(KeptToken<'_>, Matched)> {
         let matched = self.matched?;
-        Some((*self.user.as_ref()?.tokens().all().get(matched.token)?, matched))
+        Some((self.user.as_ref()?.token(matched.token)?, matched))
     }
 
     pub(super) fn peer(&self) -> std::net::SocketAddr {

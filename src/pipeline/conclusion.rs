@@ -113,7 +113,7 @@ impl Pipeline {
 
     /// A wrong code counts against every token it could have been; a right one clears what that has left on the others.
     fn forgive_others(&self, case: &mut Case, claims: &[Use]) {
-        let Some(user) = case.user.clone() else { return };
+        let Some(user) = case.user.clone().filter(|user| user.token_count() > claims.len()) else { return };
         let tokens = user.tokens();
         let others = tokens.all().iter().filter(|token| claims.iter().all(|used| used.token != token.id));
         for token in others {

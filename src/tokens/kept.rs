@@ -31,6 +31,10 @@ pub struct Kept<T: ?Sized> {
     login_code: Option<LoginCode>,
     /// Whether some token waits for its first code.
     awaits: bool,
+    /// How many tokens there are; none where there are too many.
+    count: u8,
+    /// Where the account begins.
+    account_at: u32,
     octets: T,
 }
 
@@ -47,7 +51,7 @@ impl KeptUser {
     /// Keeps a user.
     pub fn new(user: &User) -> Arc<KeptUser> {
         let mut octets = Zeroizing::new(Vec::with_capacity(room(user)));
-        write(user, &mut octets);
+        let account_at = write(user, &mut octets);
         let awaits =
             |tokens: &Vec<Token>| tokens.iter().any(|token| token.standing == Standing::AwaitsConfirmation);
         let fields = Kept {
@@ -55,6 +59,8 @@ impl KeptUser {
             role: user.role,
             login_code: user.login_code,
             awaits: matches!(&user.tokens, Tokens::These(tokens) if awaits(tokens)),
+            count: u8::try_from(user.tokens.all().len()).unwrap_or(u8::MAX),
+            account_at,
             octets: (),
         };
         fields.with(&octets)
@@ -95,24 +101,37 @@ impl KeptUser {
     /// The contract the user belongs to, if the directory says so.
     pub fn contract(&self) -> Option<&str> {
         let mut read = self.read();
-        let dn = read.text();
-        read.name(dn);
+        read.skip_text();
+        read.skip_optional_text();
         read.optional_text()
     }
 
     /// What the directory says about the account.
     pub fn account(&self) -> Account {
-        self.after_texts().account()
+        self.from_account().account()
     }
 
     /// The user's tokens, usable or not.
     pub fn tokens(&self) -> KeptTokens<'_> {
-        let mut read = self.after_texts();
+        let mut read = self.from_account();
         read.account();
         match read.number().checked_sub(1) {
             None => Tokens::TooMany(usize::try_from(read.number()).unwrap_or(usize::MAX)),
             Some(count) => Tokens::These((0..count).map_while(|_| read.token()).take(TOKENS_MAX).collect()),
         }
+    }
+
+    /// How many tokens there are; none where there are too many.
+    pub fn token_count(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// The token at this place in [`KeptUser::tokens`].
+    pub fn token(&self, at: usize) -> Option<KeptToken<'_>> {
+        let mut read = self.from_account();
+        read.account();
+        read.number().checked_sub(1)?;
+        (0..self.token_count().min(TOKENS_MAX)).map_while(|_| read.token()).nth(at)
     }
 
     /// The same user with fields of their own.
@@ -134,12 +153,9 @@ impl KeptUser {
         }
     }
 
-    fn after_texts(&self) -> Read<'_> {
-        let mut read = self.read();
-        let dn = read.text();
-        read.name(dn);
-        read.optional_text();
-        read
+    fn from_account(&self) -> Read<'_> {
+        let at = usize::try_from(self.account_at).unwrap_or(usize::MAX);
+        Read(self.octets.as_ref().get(at..).unwrap_or_default())
     }
 
     fn read(&self) -> Read<'_> {
@@ -183,7 +199,7 @@ impl Kept<()> {
             };
         }
         // With what stands before them, multiples of 16: what the allocator gives anyway.
-        sized!(53 69 85 101 117 133 149 165 181 197 213 229 245 277 309 341 373 437 501 629 757 1013 1525)
+        sized!(48 64 80 96 112 128 144 160 176 192 208 224 240 272 304 336 368 432 496 624 752 1008 1520)
     }
 
     fn sized<const SIZE: usize>(self, octets: &[u8]) -> Arc<KeptUser> {
@@ -195,8 +211,8 @@ impl Kept<()> {
     }
 
     fn holding<T: AsRef<[u8]> + Send + Sync + 'static>(self, octets: T) -> Arc<KeptUser> {
-        let Kept { id, role, login_code, awaits, octets: () } = self;
-        Arc::new(Kept { id, role, login_code, awaits, octets })
+        let Kept { id, role, login_code, awaits, count, account_at, octets: () } = self;
+        Arc::new(Kept { id, role, login_code, awaits, count, account_at, octets })
     }
 }
 
@@ -230,7 +246,8 @@ fn room(user: &User) -> usize {
     NUMBERS + 2 * 32 + user.dn.len() + user.name.len() + contract + tokens
 }
 
-fn write(user: &User, out: &mut Vec<u8>) {
+/// Gives where the account begins.
+fn write(user: &User, out: &mut Vec<u8>) -> u32 {
     text(out, user.dn.as_bytes());
     if first_value(&user.dn) == Some(&*user.name) {
         number(out, 0);
@@ -238,6 +255,7 @@ fn write(user: &User, out: &mut Vec<u8>) {
         optional_text(out, Some(&user.name));
     }
     optional_text(out, user.contract.as_ref().map(ContractId::as_str));
+    let account_at = u32::try_from(out.len()).unwrap_or(u32::MAX);
     account(out, &user.account);
     match &user.tokens {
         Tokens::TooMany(count) => {
@@ -251,6 +269,7 @@ fn write(user: &User, out: &mut Vec<u8>) {
             }
         }
     }
+    account_at
 }
 
 /// The value that a DN begins with, if it stands there as it is.
@@ -375,6 +394,16 @@ impl<'a> Read<'a> {
     fn text(&mut self) -> &'a str {
         let count = self.number();
         std::str::from_utf8(self.octets(count)).unwrap_or_default()
+    }
+
+    fn skip_text(&mut self) {
+        let count = self.number();
+        self.octets(count);
+    }
+
+    fn skip_optional_text(&mut self) {
+        let count = self.number().saturating_sub(1);
+        self.octets(count);
     }
 
     fn optional_text(&mut self) -> Option<&'a str> {
@@ -519,6 +548,11 @@ mod tests {
         #[test]
         fn what_is_kept_is_read_as_it_was(user in users()) {
             let kept = KeptUser::new(&user);
+            let tokens = kept.tokens();
+            prop_assert_eq!(kept.token_count(), tokens.all().len());
+            for at in 0..=TOKENS_MAX {
+                prop_assert_eq!(kept.token(at).map(|token| token.whole()), tokens.all().get(at).map(KeptToken::whole));
+            }
             prop_assert_eq!(kept.whole(), user);
         }
     }

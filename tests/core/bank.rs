@@ -16,7 +16,7 @@ use sekisho::state::{
     Admission, Bindings, Challenges, Duplicates, Durable, Mark, Passing, Scope, Sources, TimeGuard,
 };
 use sekisho::store::Entries;
-use sekisho::tokens::{Account, Role, Standing, Token, Tokens, User};
+use sekisho::tokens::{Account, KeptUser, Role, Standing, Token, Tokens, User};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl Bank {
         let bindings = Bindings::new(scope);
         if knows == Knows::Everybody {
             for number in 0..users {
-                bindings.put(user(number), &[name(number)], OPENING.mono);
+                bindings.put(&user(number), &[name(number)], OPENING.mono);
             }
             bindings.confirm(OPENING.mono);
         }
@@ -168,7 +168,7 @@ pub struct Sent {
 
 /// What the directory finds for `user…`.
 pub fn found(number: u32) -> Found {
-    Found::One(Arc::new(user(number)))
+    Found::One(KeptUser::new(&user(number)))
 }
 
 pub fn name(number: u32) -> String {

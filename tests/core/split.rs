@@ -11,7 +11,7 @@ use sekisho::otp::{Algorithm, Digits, Layout, Moving, Parameters, Period, Step, 
 use sekisho::outcome::Reason;
 use sekisho::policy::{Profile, Requirement};
 use sekisho::secret::Secret;
-use sekisho::tokens::{Account, Past, Role, Standing, Token, Tokens, User};
+use sekisho::tokens::{Account, KeptUser, Past, Role, Standing, Token, Tokens, User};
 
 const NOW: u64 = 1_700_000_010;
 const NOW_STEP: u64 = NOW / 30;
@@ -92,10 +92,14 @@ fn judge(tokens: &[Drawn], field: &[u8]) -> Came {
     };
     let mut profile = Profile::new(ServiceName::new("test"));
     profile.layout = Layout::PasswordCode;
+    let user = KeptUser::new(&user);
+    let kept = user.tokens();
     let facts = Facts {
         profile: &profile,
         requirement: Requirement::Required,
-        user: &user,
+        account: user.account(),
+        login_code: user.login_code(),
+        tokens: &kept,
         contract: sekisho::authenticate::Contracted::Asked,
         lockout: Lockout::default(),
         pasts: &pasts,
