@@ -10,6 +10,9 @@
 //! what it asks there. With `durability = "memory"` nobody waits for the journal: whoever decided sends the replies, as
 //! soon as the journal has taken the entries.
 
+mod gather;
+
+use self::gather::{Asked, Gathering};
 use super::{Answer, Case, Outgoing, Pipeline, Question, Step, asking, evidence};
 use crate::audit::Audit;
 use crate::clock::{self, Moment, Mono};
@@ -22,8 +25,8 @@ use crate::outcome::Reason;
 use crate::state::Marks;
 use crate::store::{Batch, Behind, Durability, Entries, RunEvidence, Staged, Store};
 use crate::tokens::User;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -37,9 +40,7 @@ pub struct Drive {
     exit: Exit,
     runtime: Handle,
     draining: AtomicBool,
-    /// How many answers are waited for.
-    asked: AtomicUsize,
-    gathered: Mutex<Gathered>,
+    gathering: Gathering,
 }
 
 /// What waits for entries to be durable.
@@ -74,12 +75,6 @@ pub enum NotDurable {
 /// the others' replies back.
 const GROUP: u32 = 64;
 
-/// Replies to answers of the directory that leave without waiting for more: as many as go into one call.
-const RUN: usize = 16;
-
-/// While fewer answers are waited for, none waits for another.
-const FEW: usize = 4;
-
 /// What one worker has decided and not handed over yet.
 pub struct Desk {
     drive: Arc<Drive>,
@@ -95,14 +90,6 @@ struct Decided {
     leaving: Vec<Leaving>,
     departures: Departures,
     settling: Settling,
-}
-
-/// What answers of the directory and of the engine have come to, until nothing else is ready on the runtime.
-#[derive(Default)]
-struct Gathered {
-    decided: Decided,
-    /// Somebody will hand it over.
-    due: bool,
 }
 
 /// Requests that the shared engine is asked about in one piece, all of one term.
@@ -171,19 +158,8 @@ impl Drive {
         runtime: Handle,
     ) -> Arc<Drive> {
         let draining = AtomicBool::new(false);
-        let (asked, gathered) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Drive {
-            pipeline,
-            directory,
-            registry,
-            store,
-            audit,
-            exit,
-            runtime,
-            draining,
-            asked,
-            gathered,
-        })
+        let gathering = Gathering::default();
+        Arc::new(Drive { pipeline, directory, registry, store, audit, exit, runtime, draining, gathering })
     }
 
     /// A place for one worker.
@@ -307,50 +283,6 @@ impl Drive {
         self.gather(decided);
     }
 
-    /// Hands over what an answer has come to: together with what the other answers come to that are there already, unless few
-    /// are waited for. Replies that leave in one call cost half.
-    fn gather(self: &Arc<Drive>, mut decided: Decided) {
-        if decided.leaving.is_empty() && decided.settling.asked.is_empty() {
-            return;
-        }
-        let mut gathered = self.gathered();
-        if !gathered.due && self.asked.load(Ordering::Relaxed) < FEW {
-            drop(gathered);
-            return self.hand_over(&mut decided);
-        }
-        if !gathered.decided.settling.goes_with(&decided.settling) {
-            std::mem::swap(&mut gathered.decided, &mut decided);
-            drop(gathered);
-            return self.hand_over(&mut decided);
-        }
-        gathered.decided.append(decided);
-        if gathered.decided.leaving.len() >= RUN {
-            let mut full = std::mem::take(&mut gathered.decided);
-            drop(gathered);
-            return self.hand_over(&mut full);
-        }
-        if std::mem::replace(&mut gathered.due, true) {
-            return;
-        }
-        drop(gathered);
-        let drive = Arc::clone(self);
-        self.runtime.spawn(async move {
-            // Behind everything that is ready now, and what the system has to report meanwhile.
-            tokio::task::yield_now().await;
-            let mut decided = {
-                let mut gathered = drive.gathered();
-                gathered.due = false;
-                std::mem::take(&mut gathered.decided)
-            };
-            drive.hand_over(&mut decided);
-        });
-    }
-
-    fn gathered(&self) -> MutexGuard<'_, Gathered> {
-        // Nothing under the lock panics half-way.
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The shared engine is asked about what was gathered: one question for all of it. It leaves from here.
     fn ask_together(self: &Arc<Drive>, settling: &mut Settling) {
         let next = Settling { term: None, asked: Vec::with_capacity(settling.asked.len()) };
@@ -456,40 +388,6 @@ impl Drive {
 
     fn dropped(&self, counters: &ClientMetrics, reason: Reason) {
         self.pipeline.dropped(counters, reason, clock::now());
-    }
-}
-
-impl Decided {
-    /// Takes in what was decided after it.
-    fn append(&mut self, later: Decided) {
-        let Decided { entries, mut leaving, departures: _, mut settling } = later;
-        self.entries.append(entries);
-        self.leaving.append(&mut leaving);
-        self.settling.term = self.settling.term.or(settling.term);
-        self.settling.asked.append(&mut settling.asked);
-    }
-}
-
-impl Settling {
-    /// Whether both are of one term.
-    fn goes_with(&self, other: &Settling) -> bool {
-        self.term.is_none() || other.term.is_none() || self.term == other.term
-    }
-}
-
-/// Somebody waits for an answer.
-struct Asked(Arc<Drive>);
-
-impl Asked {
-    fn count(drive: &Arc<Drive>) -> Asked {
-        drive.asked.fetch_add(1, Ordering::Relaxed);
-        Asked(Arc::clone(drive))
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.0.asked.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
