@@ -47,10 +47,10 @@ fn s_02_who_logs_in_together_gets_each_their_own_answer() {
                 });
             }
         });
-        for number in 0..PEOPLE {
-            let reason = if number % 3 == 0 { "password-wrong" } else { "code-accepted" };
-            assert_eq!(world.reasons(&format!("user{number}")), [reason], "{durability}");
-            assert_eq!(world.binds(&format!("user{number}")), 1);
+        assert_eq!(world.daemon.reason("code-accepted"), 40.0, "{durability}");
+        assert_eq!(world.daemon.reason("password-wrong"), 20.0, "{durability}");
+        for person in &world.people {
+            assert_eq!(world.binds(&person.name), 1, "{durability}");
         }
     }
 }
