@@ -370,7 +370,9 @@ impl<'a> Read<'a> {
     }
 
     fn octet(&mut self) -> u8 {
-        self.octets(1).first().copied().unwrap_or(0)
+        let Some((octet, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *octet
     }
 
     fn array<const SIZE: usize>(&mut self) -> Option<[u8; SIZE]> {
@@ -380,6 +382,11 @@ impl<'a> Read<'a> {
     }
 
     fn number(&mut self) -> u64 {
+        // What nearly every number is.
+        if let Some((octet @ 0..=0x7f, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return u64::from(*octet);
+        }
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let octet = self.octet();

@@ -60,6 +60,34 @@ pub struct Phrases {
 #[derive(PartialEq, Eq)]
 pub struct Packed(Secret);
 
+/// The same where it stands among others ([`super::rows`]).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Row<'a>(&'a [u8]);
+
+impl Packed {
+    /// Takes a row out from among the others.
+    pub fn of(row: Row<'_>) -> Packed {
+        Packed(Secret::new(row.0))
+    }
+
+    /// The entry where it stands.
+    pub fn row(&self) -> Row<'_> {
+        Row(self.0.expose())
+    }
+}
+
+impl<'a> Row<'a> {
+    /// A row of these octets.
+    pub fn new(octets: &'a [u8]) -> Row<'a> {
+        Row(octets)
+    }
+
+    /// Its octets.
+    pub fn octets(self) -> &'a [u8] {
+        self.0
+    }
+}
+
 /// The end of an attribute's values.
 const DONE: u8 = 0;
 /// Octets as they are.
@@ -122,10 +150,10 @@ impl Phrases {
     }
 
     /// Makes an entry whole again.
-    pub fn unpack(&self, Packed(packed): &Packed, id: EntryId) -> Entry {
+    pub fn unpack(&self, Row(packed): Row<'_>, id: EntryId) -> Entry {
         // All the room at once: a buffer that moves leaves keys behind.
         let (mut room, mut values) = (0, 0);
-        self.read(packed.expose(), &mut |part| match part {
+        self.read(packed, &mut |part| match part {
             Part::Dn(..) => {}
             Part::Name(name) => room += name.len(),
             Part::Value(head, end) => {
@@ -134,7 +162,7 @@ impl Phrases {
             }
         });
         let mut entry = Builder::with_room(room, values);
-        self.read(packed.expose(), &mut |part| match part {
+        self.read(packed, &mut |part| match part {
             Part::Dn(head, end) => entry.dn(head, end),
             Part::Name(name) => entry.name(name),
             Part::Value(head, end) => entry.value(head, end),
@@ -293,7 +321,7 @@ mod tests {
         ]);
         let phrases = phrases();
         let packed = phrases.pack(RawEntry::again(dn, &content)).unwrap();
-        let entry = phrases.unpack(&packed, ID);
+        let entry = phrases.unpack(packed.row(), ID);
         assert_eq!((entry.dn.as_str(), entry.text("uid")), (dn, Ok(Some("user00012345"))));
         assert_eq!(entry.text("oathTOTPToken"), Ok(Some("cn=t00012345,ou=tokens,dc=example,dc=jp")));
         assert!(entry.is_a("oathTOTPUser") && entry.is_a("top") && !entry.is_a("device"));
@@ -306,7 +334,8 @@ mod tests {
         assert!(phrases.pack(RawEntry::again("cn=a", b"\x30\x05\x04")).is_err());
         let content =
             attributes(&[("entryUUID", vec!["1b4e28ba-2fa1-11d2-883f-0016d3cca427"]), ("CN", vec!["a"])]);
-        let entry = phrases.unpack(&phrases.pack(RawEntry::again("cn=a", &content)).unwrap(), ID);
+        let packed = phrases.pack(RawEntry::again("cn=a", &content)).unwrap();
+        let entry = phrases.unpack(packed.row(), ID);
         assert_eq!((entry.text("entryUUID"), entry.text("cn")), (Ok(None), Ok(Some("a"))));
     }
 
@@ -330,7 +359,8 @@ mod tests {
         ) {
             let (phrases, content) = (phrases(), attributes(&all));
             let raw = RawEntry::again(&dn, &content);
-            let entry = phrases.unpack(&phrases.pack(raw).unwrap(), ID);
+            let packed = phrases.pack(raw).unwrap();
+            let entry = phrases.unpack(packed.row(), ID);
             let whole = Entry::identified(&*dn, ID, raw.attributes().unwrap());
             prop_assert_eq!(&entry.dn, &whole.dn);
             for name in ["objectClass", "uid", "oathSecret", "mail", "cn"] {

@@ -106,7 +106,7 @@ async fn one_page(
             if let Some(entry) = shared.reading.entry(&shared.settings, raw)
                 && let Some(row) = shared.pack(raw)
             {
-                changes.put.insert(entry.id, row);
+                changes.put.put(entry.id, row);
             }
             Ok(())
         })

@@ -1,7 +1,15 @@
 //! The rows of one content: found by their identity, and by a number that takes a quarter of its room.
+//!
+//! Eight rows share one piece of octets, which wipes itself: a row of 50 octets with an allocation of its own took twice as many.
+//!
+//! ```text
+//! shelf   eight places
+//! place   0, or 1 · identity · length (LEB128) · octets
+//! ```
 
-use super::packed::Packed;
+use super::packed::{Packed, Row};
 use crate::identity::EntryId;
+use crate::secret::Secret;
 use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -12,13 +20,23 @@ pub type Number = u32;
 /// How many numbers there are: the highest bit is left to whoever keeps them.
 pub const NUMBERS: Number = 1 << 31;
 
+/// Places of one shelf.
+const PLACES: Number = 8;
+
 /// Rows by identity and by number.
 #[derive(Default)]
 pub struct Rows {
     hasher: RandomState,
-    rows: Vec<Option<(EntryId, Packed)>>,
+    shelves: Shelves,
     free: Vec<Number>,
     numbers: HashTable<Number>,
+}
+
+#[derive(Default)]
+struct Shelves {
+    full: Vec<Secret>,
+    /// The rows with the highest numbers, until there are enough for a shelf.
+    last: Vec<Option<(EntryId, Packed)>>,
 }
 
 impl Rows {
@@ -34,7 +52,18 @@ impl Rows {
 
     /// The identities of all rows.
     pub fn ids(&self) -> impl Iterator<Item = EntryId> {
-        self.rows.iter().flatten().map(|(id, _)| *id)
+        self.each().map(|(id, _)| id)
+    }
+
+    /// All rows, in the order of their numbers.
+    pub fn each(&self) -> impl Iterator<Item = (EntryId, Row<'_>)> {
+        let full = self.shelves.full.iter().flat_map(|shelf| Places(shelf.expose())).flatten();
+        full.chain(self.shelves.last.iter().flatten().map(|(id, row)| (*id, row.row())))
+    }
+
+    /// The numbers that have been given; of some of them there may be no row any more.
+    pub fn given(&self) -> std::ops::Range<Number> {
+        0..self.shelves.given().unwrap_or(NUMBERS)
     }
 
     /// Whether there is a row of this identity.
@@ -43,63 +72,153 @@ impl Rows {
     }
 
     /// The row of this identity.
-    pub fn get(&self, id: EntryId) -> Option<&Packed> {
+    pub fn get(&self, id: EntryId) -> Option<Row<'_>> {
         self.at(self.number(id)?).map(|(_, row)| row)
     }
 
     /// The row of this number, with its identity.
-    pub fn at(&self, number: Number) -> Option<(EntryId, &Packed)> {
-        at(&self.rows, number).map(|(id, row)| (*id, row))
+    pub fn at(&self, number: Number) -> Option<(EntryId, Row<'_>)> {
+        self.shelves.at(number)
     }
 
     /// Puts a row in; gives its number, and the row that was there before. `None`: there are as many as numbers.
     pub fn put(&mut self, id: EntryId, row: Packed) -> Option<(Number, Option<Packed>)> {
-        let Rows { hasher, rows, free, numbers } = self;
-        let is_it = |number: &Number| at(rows, *number).is_some_and(|(held, _)| *held == id);
-        let hash_of = |number: &Number| at(rows, *number).map_or(0, |(held, _)| hasher.hash_one(held));
-        match numbers.entry(hasher.hash_one(id), is_it, hash_of) {
-            Entry::Occupied(held) => {
-                let number = *held.get();
-                let before = place(rows, number)?.replace((id, row));
-                Some((number, before.map(|(_, row)| row)))
-            }
+        let Rows { hasher, shelves, free, numbers } = self;
+        let is_it = |number: &Number| shelves.at(*number).is_some_and(|(held, _)| held == id);
+        let hash_of = |number: &Number| shelves.at(*number).map_or(0, |(held, _)| hasher.hash_one(held));
+        let number = match numbers.entry(hasher.hash_one(id), is_it, hash_of) {
+            Entry::Occupied(held) => *held.get(),
             Entry::Vacant(vacant) => {
-                let number = free
-                    .pop()
-                    .or_else(|| Number::try_from(rows.len()).ok().filter(|next| *next < NUMBERS))?;
+                let number = free.pop().or_else(|| shelves.next())?;
                 vacant.insert(number);
-                match place(rows, number) {
-                    Some(place) => *place = Some((id, row)),
-                    None => rows.push(Some((id, row))),
-                }
-                Some((number, None))
+                number
             }
-        }
+        };
+        Some((number, shelves.replace(number, Some((id, row)))))
     }
 
     /// Takes a row out; its number may be another's from the next [`Rows::put`] on.
     pub fn remove(&mut self, id: EntryId) -> Option<(Number, Packed)> {
-        let Rows { hasher, rows, free, numbers } = self;
-        let is_it = |number: &Number| at(rows, *number).is_some_and(|(held, _)| *held == id);
+        let Rows { hasher, shelves, free, numbers } = self;
+        let is_it = |number: &Number| shelves.at(*number).is_some_and(|(held, _)| held == id);
         let (number, _) = numbers.find_entry(hasher.hash_one(id), is_it).ok()?.remove();
-        let (_, row) = place(rows, number)?.take()?;
+        let row = shelves.replace(number, None)?;
         free.push(number);
         Some((number, row))
     }
 
     /// The number of the row of this identity.
     pub fn number(&self, id: EntryId) -> Option<Number> {
-        let is_it = |number: &Number| at(&self.rows, *number).is_some_and(|(held, _)| *held == id);
+        let is_it = |number: &Number| self.shelves.at(*number).is_some_and(|(held, _)| held == id);
         self.numbers.find(self.hasher.hash_one(id), is_it).copied()
     }
 }
 
-fn at(rows: &[Option<(EntryId, Packed)>], number: Number) -> Option<&(EntryId, Packed)> {
-    rows.get(usize::try_from(number).ok()?)?.as_ref()
+impl Shelves {
+    fn at(&self, number: Number) -> Option<(EntryId, Row<'_>)> {
+        let (shelf, place) = whereabouts(number)?;
+        match self.full.get(shelf) {
+            Some(shelf) => Places(shelf.expose()).nth(place)?,
+            None => self.last.get(place)?.as_ref().map(|(id, row)| (*id, row.row())),
+        }
+    }
+
+    /// A number that nobody had yet; its place is empty.
+    fn next(&mut self) -> Option<Number> {
+        let next = self.given().filter(|next| *next < NUMBERS)?;
+        self.last.push(None);
+        Some(next)
+    }
+
+    fn given(&self) -> Option<Number> {
+        let full = Number::try_from(self.full.len()).ok()?.checked_mul(PLACES)?;
+        full.checked_add(Number::try_from(self.last.len()).ok()?)
+    }
+
+    /// Puts something else in one place; gives what was there.
+    fn replace(&mut self, number: Number, new: Option<(EntryId, Packed)>) -> Option<Packed> {
+        let (shelf, place) = whereabouts(number)?;
+        let Some(held) = self.full.get_mut(shelf) else {
+            let before = std::mem::replace(self.last.get_mut(place)?, new);
+            if self.last.len() == usize::try_from(PLACES).unwrap_or(usize::MAX) {
+                let places = self.last.iter().map(|place| place.as_ref().map(|(id, row)| (*id, row.row())));
+                self.full.push(shelf_of(&places.collect::<Vec<_>>()));
+                self.last.clear();
+            }
+            return before.map(|(_, row)| row);
+        };
+        let mut places: Vec<_> = Places(held.expose()).collect();
+        let new = new.as_ref().map(|(id, row)| (*id, row.row()));
+        let before = std::mem::replace(places.get_mut(place)?, new).map(|(_, row)| Packed::of(row));
+        *held = shelf_of(&places);
+        before
+    }
 }
 
-fn place(rows: &mut [Option<(EntryId, Packed)>], number: Number) -> Option<&mut Option<(EntryId, Packed)>> {
-    rows.get_mut(usize::try_from(number).ok()?)
+fn whereabouts(number: Number) -> Option<(usize, usize)> {
+    Some((usize::try_from(number / PLACES).ok()?, usize::try_from(number % PLACES).ok()?))
+}
+
+fn shelf_of(places: &[Option<(EntryId, Row<'_>)>]) -> Secret {
+    // All the room at once: a buffer that moves leaves keys behind.
+    let mut octets = Vec::with_capacity(places.iter().map(room).sum());
+    for place in places {
+        write(&mut octets, place);
+    }
+    Secret::new(octets)
+}
+
+fn room(place: &Option<(EntryId, Row<'_>)>) -> usize {
+    let Some((id, row)) = place else { return 1 };
+    let mut length = row.octets().len() >> 7;
+    let mut room = 1 + id.octets().len() + 1 + row.octets().len();
+    while length > 0 {
+        room += 1;
+        length >>= 7;
+    }
+    room
+}
+
+fn write(octets: &mut Vec<u8>, place: &Option<(EntryId, Row<'_>)>) {
+    let Some((id, row)) = place else { return octets.push(0) };
+    octets.push(1);
+    octets.extend_from_slice(&id.octets());
+    let mut length = row.octets().len();
+    while length > 0x7f {
+        octets.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
+        length >>= 7;
+    }
+    octets.push(u8::try_from(length).unwrap_or(0));
+    octets.extend_from_slice(row.octets());
+}
+
+/// The places of a shelf that were written, one after the other.
+struct Places<'a>(&'a [u8]);
+
+impl<'a> Iterator for Places<'a> {
+    type Item = Option<(EntryId, Row<'a>)>;
+
+    fn next(&mut self) -> Option<Option<(EntryId, Row<'a>)>> {
+        let (&is_there, rest) = self.0.split_first()?;
+        self.0 = rest;
+        if is_there == 0 {
+            return Some(None);
+        }
+        let (id, mut rest) = rest.split_first_chunk()?;
+        let (mut length, mut shift) = (0_usize, 0_u32);
+        loop {
+            let (&octet, after) = rest.split_first()?;
+            rest = after;
+            length |= usize::from(octet & 0x7f).checked_shl(shift)?;
+            if octet & 0x80 == 0 {
+                break;
+            }
+            shift += 7;
+        }
+        let (octets, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some(Some((EntryId::new(*id), Row::new(octets))))
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +241,7 @@ mod tests {
         assert!(rows.put(id(1), row("a")).is_some_and(|put| put == (0, None)));
         assert!(rows.put(id(2), row("b")).is_some_and(|put| put == (1, None)));
         assert!(rows.put(id(1), row("c")).is_some_and(|put| put == (0, Some(row("a")))));
-        assert!(rows.get(id(1)) == Some(&row("c")) && rows.at(1).is_some_and(|(held, _)| held == id(2)));
+        assert!(rows.get(id(1)) == Some(row("c").row()) && rows.at(1).is_some_and(|(held, _)| held == id(2)));
         assert!(rows.remove(id(1)) == Some((0, row("c"))) && rows.remove(id(1)).is_none());
         assert!(!rows.has(id(1)) && rows.at(0).is_none() && rows.len() == 1);
         assert!(rows.put(id(3), row("d")).is_some_and(|put| put == (0, None)));
@@ -139,6 +258,7 @@ mod tests {
         for id in ids().step_by(2) {
             rows.remove(id).unwrap();
         }
+        assert!(ids().skip(1).step_by(2).all(|id| rows.get(id) == Some(row("a").row())));
         for (at, id) in ids().enumerate() {
             assert_eq!(rows.has(id), at % 2 == 1, "{at}");
         }

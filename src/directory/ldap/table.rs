@@ -5,7 +5,7 @@
 
 use super::event::{Event, Events};
 use super::index::Index;
-use super::packed::Packed;
+use super::packed::{Packed, Row};
 use super::reading::{Reading, tell_unusable};
 use super::rows::{Number, Rows};
 use super::settings::Settings;
@@ -41,7 +41,7 @@ pub enum Content {
 #[derive(Default)]
 pub struct Changes {
     /// Rows that are new or different.
-    pub put: HashMap<EntryId, Packed, RandomState>,
+    pub put: Rows,
     /// Rows that are gone.
     pub gone: HashSet<EntryId, RandomState>,
     /// Rows that are still there; only meaningful with [`Changes::settle`].
@@ -89,10 +89,10 @@ impl Changes {
         match (change, row) {
             (Change::Put, Some(row)) => {
                 self.gone.remove(&id);
-                self.put.insert(id, row);
+                self.put.put(id, row);
             }
             (Change::Deleted, _) => {
-                self.put.remove(&id);
+                self.put.remove(id);
                 self.present.remove(&id);
                 self.gone.insert(id);
             }
@@ -106,7 +106,7 @@ impl Changes {
     /// Everything of `before` that was neither put nor present is gone: the end of a present phase, or of reading
     /// everything.
     pub fn settle(&mut self, before: impl Iterator<Item = EntryId>) {
-        let absent = before.filter(|id| !self.put.contains_key(id) && !self.present.contains(id));
+        let absent = before.filter(|id| !self.put.has(*id) && !self.present.contains(id));
         self.gone.extend(absent);
     }
 }
@@ -154,7 +154,7 @@ impl Table {
     pub fn check(&self, content: Content, changes: &Changes) -> Result<(), Shrunk> {
         let rows = self.rows(content);
         let gone = changes.gone.iter().filter(|id| rows.has(**id)).count();
-        let new = changes.put.keys().filter(|id| !rows.has(**id)).count();
+        let new = changes.put.ids().filter(|id| !rows.has(*id)).count();
         let (before, after) = (rows.len(), rows.len() - gone + new);
         let allowed = before.saturating_mul(usize::from(self.settings.shrink_limit)) / 100;
         if gone >= SHRINK_FLOOR && gone > allowed { Err(Shrunk { before, after }) } else { Ok(()) }
@@ -167,29 +167,30 @@ impl Table {
         }
         let mut affected = HashSet::new();
         for (content, changes) in changes {
-            for id in changes.gone.into_iter().filter(|id| !changes.put.contains_key(id)) {
+            for id in changes.gone.into_iter().filter(|id| !changes.put.has(*id)) {
                 self.replace(content, id, None, &mut affected);
             }
-            for (id, row) in changes.put {
-                self.replace(content, id, Some(row), &mut affected);
+            for (id, row) in changes.put.each() {
+                self.replace(content, id, Some(Packed::of(row)), &mut affected);
             }
         }
         self.refill(affected).await;
     }
 
-    /// Fills an empty table: first what users lead to, so that each user need be read and made only once.
+    /// Fills an empty table: first what users lead to, so that each user need be read and made only once. The rows stay where they
+    /// were gathered.
     async fn fill(&mut self, mut changes: [(Content, Changes); 2]) {
         changes.sort_by_key(|(content, _)| Reverse(*content));
         let mut colliding = HashSet::new();
         for (content, changes) in changes {
-            for (count, (id, row)) in changes.put.into_iter().enumerate() {
-                let read = self.read_for(content, id, &row);
-                if let Some((number, _)) = self.rows_mut(content).put(id, row) {
-                    self.enter_row(content, id, number, &read);
-                    match content {
-                        Content::Users => colliding.extend(self.enter_user(number, &read.entry)),
-                        Content::Others => self.show_contract(id, None, Some(&read)),
-                    }
+            *self.rows_mut(content) = changes.put;
+            for (count, number) in self.rows(content).given().enumerate() {
+                let Some((id, row)) = self.rows(content).at(number) else { continue };
+                let read = self.read_for(content, id, row);
+                self.enter_row(content, id, number, &read);
+                match content {
+                    Content::Users => colliding.extend(self.enter_user(number, &read.entry)),
+                    Content::Others => self.show_contract(id, None, Some(&read)),
                 }
                 if count % BATCH == BATCH - 1 {
                     self.give_way().await;
@@ -238,9 +239,9 @@ impl Table {
         affected: &mut HashSet<EntryId>,
     ) {
         if let Some(row) = &row
-            && self.rows(content).get(id) == Some(row)
+            && self.rows(content).get(id) == Some(row.row())
         {
-            return self.changed_unseen(content, id, row);
+            return self.changed_unseen(content, id, row.row());
         }
         let rows = self.rows_mut(content);
         let (number, old) = match row {
@@ -249,7 +250,7 @@ impl Table {
         };
         let (Some(number), old) = (number, old.flatten()) else { return };
         self.at_hand().remove(&id);
-        let old = old.map(|old| self.read_for(content, id, &old));
+        let old = old.map(|old| self.read_for(content, id, old.row()));
         let new = self.rows(content).get(id).map(|row| self.read_for(content, id, row));
         for read in old.iter().chain(&new) {
             self.collect(content, id, read, affected);
@@ -281,7 +282,7 @@ impl Table {
     }
 
     /// Something has changed that we do not read: it may be the password.
-    fn changed_unseen(&self, content: Content, id: EntryId, row: &Packed) {
+    fn changed_unseen(&self, content: Content, id: EntryId, row: Row<'_>) {
         if content == Content::Users && self.bindings.proofs().are_wanted() {
             self.bindings.proofs().forget(self.read(id, row).id);
         }
@@ -437,14 +438,14 @@ impl Table {
     }
 
     /// An entry with its DN where the content's DNs are led to.
-    fn read_for(&self, content: Content, id: EntryId, row: &Packed) -> Read {
+    fn read_for(&self, content: Content, id: EntryId, row: Row<'_>) -> Read {
         let entry = self.read(id, row);
         let is_led_to = content == Content::Others || is_owned(&self.settings.layout);
         let dn = is_led_to.then(|| Dn::parse(&entry.dn)).flatten();
         Read { entry, dn }
     }
 
-    fn read(&self, id: EntryId, row: &Packed) -> Entry {
+    fn read(&self, id: EntryId, row: Row<'_>) -> Entry {
         let entry = self.reading.phrases.unpack(row, id);
         match self.settings.layout.identity() {
             Some(identity) => entry.known_by(identity),
