@@ -8,7 +8,7 @@
 //!
 //! | floor | modules | what it may do |
 //! | --- | --- | --- |
-//! | 0 words | [`clock`], [`secret`], [`identity`], [`outcome`] | plain types |
+//! | 0 words | [`clock`], [`secret`], [`identity`], [`outcome`], [`compact`] | plain types |
 //! | 1 core | [`radius`], [`otp`], [`lockout`], [`policy`], [`tokens`], [`authenticate`], [`formats`] | pure functions: no I/O, no clock, no locks, no async |
 //! | 2 memory | [`state`], [`metrics`] | shared and concurrent, never waits |
 //! | 3 edges | [`listen`], [`directory`], [`store`], [`cluster`], [`audit`], [`mail`] | I/O; no edge knows another edge |
@@ -24,6 +24,7 @@
 
 // 0 words: plain types.
 pub mod clock;
+pub mod compact;
 pub mod identity;
 pub mod outcome;
 pub mod secret;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kept      DN text · name · contract · account · tokens
-//! text      length · octets                       a length, and every number: LEB128 (seven bits an octet, lowest first)
+//! text      a run; it and every number as `compact` writes them
 //! name      0: the value that the DN begins with · n: a text of n - 1 octets follows
 //! contract  0: none · n: a text of n - 1 octets follows
 //! account   octet (standing, which dates follow) · its dates
@@ -15,6 +15,7 @@
 
 use super::{Account, AccountStanding, Defect, LoginCode, Role, Standing, TOKENS_MAX, Token, Tokens, User};
 use crate::clock::Wall;
+use crate::compact::{Reader, put_number, put_run};
 use crate::identity::{ContractId, EntryId, TokenSerial};
 use crate::otp::{Parameters, Step};
 use crate::secret::{Secret, SecretSlice};
@@ -101,22 +102,22 @@ impl KeptUser {
     /// The contract the user belongs to, if the directory says so.
     pub fn contract(&self) -> Option<&str> {
         let mut read = self.read();
-        read.skip_text();
+        read.0.run();
         read.skip_optional_text();
         read.optional_text()
     }
 
     /// What the directory says about the account.
     pub fn account(&self) -> Account {
-        self.from_account().account()
+        self.behind_texts().account()
     }
 
     /// The user's tokens, usable or not.
     pub fn tokens(&self) -> KeptTokens<'_> {
-        let mut read = self.from_account();
+        let mut read = self.behind_texts();
         read.account();
-        match read.number().checked_sub(1) {
-            None => Tokens::TooMany(usize::try_from(read.number()).unwrap_or(usize::MAX)),
+        match read.0.number().checked_sub(1) {
+            None => Tokens::TooMany(usize::try_from(read.0.number()).unwrap_or(usize::MAX)),
             Some(count) => Tokens::These((0..count).map_while(|_| read.token()).take(TOKENS_MAX).collect()),
         }
     }
@@ -128,9 +129,9 @@ impl KeptUser {
 
     /// The token at this place in [`KeptUser::tokens`].
     pub fn token(&self, at: usize) -> Option<KeptToken<'_>> {
-        let mut read = self.from_account();
+        let mut read = self.behind_texts();
         read.account();
-        read.number().checked_sub(1)?;
+        read.0.number().checked_sub(1)?;
         (0..self.token_count().min(TOKENS_MAX)).map_while(|_| read.token()).nth(at)
     }
 
@@ -153,13 +154,13 @@ impl KeptUser {
         }
     }
 
-    fn from_account(&self) -> Read<'_> {
+    fn behind_texts(&self) -> Read<'_> {
         let at = usize::try_from(self.account_at).unwrap_or(usize::MAX);
-        Read(self.octets.as_ref().get(at..).unwrap_or_default())
+        Read(Reader::new(self.octets.as_ref().get(at..).unwrap_or_default()))
     }
 
     fn read(&self) -> Read<'_> {
-        Read(self.octets.as_ref())
+        Read(Reader::new(self.octets.as_ref()))
     }
 }
 
@@ -248,9 +249,9 @@ fn room(user: &User) -> usize {
 
 /// Gives where the account begins.
 fn write(user: &User, out: &mut Vec<u8>) -> u32 {
-    text(out, user.dn.as_bytes());
+    put_run(out, user.dn.as_bytes());
     if first_value(&user.dn) == Some(&*user.name) {
-        number(out, 0);
+        put_number(out, 0);
     } else {
         optional_text(out, Some(&user.name));
     }
@@ -259,11 +260,11 @@ fn write(user: &User, out: &mut Vec<u8>) -> u32 {
     account(out, &user.account);
     match &user.tokens {
         Tokens::TooMany(count) => {
-            number(out, 0);
-            number(out, u64::try_from(*count).unwrap_or(u64::MAX));
+            put_number(out, 0);
+            put_number(out, u64::try_from(*count).unwrap_or(u64::MAX));
         }
         Tokens::These(tokens) => {
-            number(out, u64::try_from(tokens.len()).unwrap_or(0) + 1);
+            put_number(out, u64::try_from(tokens.len()).unwrap_or(0) + 1);
             for one in tokens {
                 token(out, one);
             }
@@ -298,8 +299,8 @@ fn account(out: &mut Vec<u8>, account: &Account) {
 
 fn token(out: &mut Vec<u8>, token: &Token) {
     out.extend_from_slice(&token.id.octets());
-    text(out, token.serial.as_str().as_bytes());
-    text(out, token.secret.expose());
+    put_run(out, token.serial.as_str().as_bytes());
+    put_run(out, token.secret.expose());
     out.extend_from_slice(&token.imprint.to_le_bytes());
     out.extend_from_slice(&token.parameters.octets());
     out.push(match token.standing {
@@ -315,7 +316,7 @@ fn token(out: &mut Vec<u8>, token: &Token) {
     let spent = if token.spent.is_some() { SPENT } else { 0 };
     out.push(spent | which_dates(token.begins, token.ends));
     if let Some(Step(step)) = token.spent {
-        number(out, step);
+        put_number(out, step);
     }
     for at in [token.begins, token.ends].into_iter().flatten() {
         date(out, at);
@@ -331,91 +332,36 @@ fn which_dates(first: Option<Wall>, second: Option<Wall>) -> u8 {
 }
 
 fn date(out: &mut Vec<u8>, at: Wall) {
-    number(out, at.seconds());
-    number(out, u64::from(at.subsec_nanos()));
+    put_number(out, at.seconds());
+    put_number(out, u64::from(at.subsec_nanos()));
 }
 
 fn optional_text(out: &mut Vec<u8>, octets: Option<&str>) {
     match octets {
-        None => number(out, 0),
+        None => put_number(out, 0),
         Some(octets) => {
-            number(out, u64::try_from(octets.len()).unwrap_or(0) + 1);
+            put_number(out, u64::try_from(octets.len()).unwrap_or(0) + 1);
             out.extend_from_slice(octets.as_bytes());
         }
     }
 }
 
-fn text(out: &mut Vec<u8>, octets: &[u8]) {
-    number(out, u64::try_from(octets.len()).unwrap_or(0));
-    out.extend_from_slice(octets);
-}
-
-fn number(out: &mut Vec<u8>, mut value: u64) {
-    while value > 0x7f {
-        out.push(u8::try_from(value & 0x7f).unwrap_or(0) | 0x80);
-        value >>= 7;
-    }
-    out.push(u8::try_from(value).unwrap_or(0));
-}
-
 /// What is left to read. It was written here, so what cannot be read does not occur; it reads as nothing.
-struct Read<'a>(&'a [u8]);
+struct Read<'a>(Reader<'a>);
 
 impl<'a> Read<'a> {
-    fn octets(&mut self, count: u64) -> &'a [u8] {
-        let split = usize::try_from(count).ok().and_then(|count| self.0.split_at_checked(count));
-        let (octets, rest) = split.unwrap_or_default();
-        self.0 = rest;
-        octets
-    }
-
-    fn octet(&mut self) -> u8 {
-        let Some((octet, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *octet
-    }
-
-    fn array<const SIZE: usize>(&mut self) -> Option<[u8; SIZE]> {
-        let (array, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*array)
-    }
-
-    fn number(&mut self) -> u64 {
-        // What nearly every number is.
-        if let Some((octet @ 0..=0x7f, rest)) = self.0.split_first() {
-            self.0 = rest;
-            return u64::from(*octet);
-        }
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let octet = self.octet();
-            value |= u64::from(octet & 0x7f) << shift;
-            if octet & 0x80 == 0 {
-                break;
-            }
-        }
-        value
-    }
-
     fn text(&mut self) -> &'a str {
-        let count = self.number();
-        std::str::from_utf8(self.octets(count)).unwrap_or_default()
-    }
-
-    fn skip_text(&mut self) {
-        let count = self.number();
-        self.octets(count);
-    }
-
-    fn skip_optional_text(&mut self) {
-        let count = self.number().saturating_sub(1);
-        self.octets(count);
+        std::str::from_utf8(self.0.run()).unwrap_or_default()
     }
 
     fn optional_text(&mut self) -> Option<&'a str> {
-        let count = self.number().checked_sub(1)?;
-        Some(std::str::from_utf8(self.octets(count)).unwrap_or_default())
+        let length = self.0.number().checked_sub(1)?;
+        Some(std::str::from_utf8(self.0.octets(length)).unwrap_or_default())
+    }
+
+    fn skip_optional_text(&mut self) {
+        let length = self.0.number().saturating_sub(1);
+        self.0.octets(length);
     }
 
     fn name(&mut self, dn: &'a str) -> &'a str {
@@ -423,7 +369,7 @@ impl<'a> Read<'a> {
     }
 
     fn account(&mut self) -> Account {
-        let octet = self.octet();
+        let octet = self.0.octet();
         let until = self.date(octet & 3 == LOCKED_UNTIL);
         Account {
             standing: match octet & 3 {
@@ -437,25 +383,24 @@ impl<'a> Read<'a> {
     }
 
     fn date(&mut self, is_there: bool) -> Option<Wall> {
-        is_there.then(|| Wall::from_seconds(self.number()).plus(Duration::from_nanos(self.number())))
+        is_there.then(|| Wall::from_seconds(self.0.number()).plus(Duration::from_nanos(self.0.number())))
     }
 
     fn token(&mut self) -> Option<KeptToken<'a>> {
-        let id = EntryId::new(self.array()?);
+        let id = EntryId::new(self.0.array()?);
         let serial = self.text();
-        let key = self.number();
-        let secret = SecretSlice::new(self.octets(key));
-        let imprint = u32::from_le_bytes(self.array()?);
-        let parameters = Parameters::read(self.array()?)?;
-        let standing = match self.octet() {
+        let secret = SecretSlice::new(self.0.run());
+        let imprint = u32::from_le_bytes(self.0.array()?);
+        let parameters = Parameters::read(self.0.array()?)?;
+        let standing = match self.0.octet() {
             0 => Standing::Active,
             1 => Standing::AwaitsConfirmation,
             2 => Standing::Suspended,
             3 => Standing::Revoked,
             defect => Standing::Unusable(*Defect::ALL.get(usize::from(defect - UNUSABLE))?),
         };
-        let octet = self.octet();
-        let spent = (octet & SPENT != 0).then(|| Step(self.number()));
+        let octet = self.0.octet();
+        let spent = (octet & SPENT != 0).then(|| Step(self.0.number()));
         let begins = self.date(octet & FIRST_DATE != 0);
         let ends = self.date(octet & SECOND_DATE != 0);
         Some(Token { id, serial, parameters, secret, imprint, spent, begins, ends, standing })

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Every module of the crate, with what it may use beside the floors below its own.
 const FLOORS: &[&[(&str, &[&str])]] = &[
     // 0 words
-    &[("clock", &[]), ("identity", &[]), ("outcome", &[]), ("secret", &[])],
+    &[("clock", &[]), ("compact", &[]), ("identity", &[]), ("outcome", &[]), ("secret", &[])],
     // 1 core
     &[
         ("radius", &[]),

@@ -6,11 +6,12 @@
 //! values     values · 0
 //! value      1 · octets, or 2 for the value that the DN begins with, or the number of an end · the octets before it, or the
 //!            number of an object class
-//! name, octets   length · octets                  a length: LEB128 (seven bits an octet, lowest first)
+//! name, octets   a run as `compact` writes it
 //! ```
 
 use super::ber::Malformed;
 use super::message::RawEntry;
+use crate::compact::{Reader, put_run};
 use crate::directory::entry::{Builder, Entry, plain_name};
 use crate::identity::EntryId;
 use crate::secret::Secret;
@@ -133,7 +134,7 @@ impl Phrases {
                 Some((number, _)) => packed.push(number),
                 None => {
                     packed.push(0);
-                    octets(&mut packed, name.as_bytes());
+                    put_run(&mut packed, name.as_bytes());
                 }
             }
             let is_class = name.eq_ignore_ascii_case("objectClass");
@@ -175,10 +176,10 @@ impl Phrases {
             packed.push(FIRST);
         } else if let Some((number, head)) = self.ending(value) {
             packed.push(number);
-            octets(packed, head);
+            put_run(packed, head);
         } else {
             packed.push(PLAIN);
-            octets(packed, value);
+            put_run(packed, value);
         }
     }
 
@@ -190,13 +191,13 @@ impl Phrases {
 
     /// Tells the parts one after the other. What was written here is read to its end.
     fn read<'p>(&'p self, packed: &'p [u8], tell: &mut dyn FnMut(Part<'p>)) {
-        let mut rest = Rest(packed);
+        let mut rest = Reader::new(packed);
         let (head, end) = self.read_value(rest.octet(), &mut rest, b"");
         tell(Part::Dn(head, end));
         let first = first_value(head);
-        while !rest.0.is_empty() {
+        while !rest.is_done() {
             let name = match rest.octet() {
-                0 => rest.octets(),
+                0 => rest.run(),
                 number => self.names.get(usize::from(number) - 1).map_or(&b""[..], |name| name.as_bytes()),
             };
             tell(Part::Name(name));
@@ -212,10 +213,10 @@ impl Phrases {
         }
     }
 
-    fn read_value<'p>(&'p self, tag: u8, rest: &mut Rest<'p>, first: &'p [u8]) -> (&'p [u8], &'p [u8]) {
+    fn read_value<'p>(&'p self, tag: u8, rest: &mut Reader<'p>, first: &'p [u8]) -> (&'p [u8], &'p [u8]) {
         match tag {
             DONE => (b"", b""),
-            PLAIN => (rest.octets(), b""),
+            PLAIN => (rest.run(), b""),
             FIRST => (first, b""),
             CLASSES.. => {
                 let class = COMMON.get(usize::from(tag - CLASSES));
@@ -223,7 +224,7 @@ impl Phrases {
             }
             _ => {
                 let end = self.ends.get(usize::from(tag - ENDS));
-                (rest.octets(), end.map_or(&b""[..], |end| end))
+                (rest.run(), end.map_or(&b""[..], |end| end))
             }
         }
     }
@@ -245,41 +246,6 @@ fn first_value(dn: &[u8]) -> &[u8] {
 
 fn class_number(class: &[u8]) -> Option<u8> {
     (CLASSES..=0xff).zip(COMMON).find(|(_, common)| common.as_bytes() == class).map(|(number, _)| number)
-}
-
-fn octets(packed: &mut Vec<u8>, octets: &[u8]) {
-    let mut length = octets.len();
-    while length > 0x7f {
-        packed.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
-        length >>= 7;
-    }
-    packed.push(u8::try_from(length).unwrap_or(0));
-    packed.extend_from_slice(octets);
-}
-
-/// What has not been read yet.
-struct Rest<'p>(&'p [u8]);
-
-impl<'p> Rest<'p> {
-    fn octet(&mut self) -> u8 {
-        let Some((octet, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *octet
-    }
-
-    fn octets(&mut self) -> &'p [u8] {
-        let mut length = 0;
-        for shift in (0..usize::BITS).step_by(7) {
-            let octet = self.octet();
-            length |= usize::from(octet & 0x7f) << shift;
-            if octet & 0x80 == 0 {
-                break;
-            }
-        }
-        let (octets, rest) = self.0.split_at_checked(length).unwrap_or_default();
-        self.0 = rest;
-        octets
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //!
 //! ```text
 //! shelf   eight places
-//! place   0, or 1 · identity · length (LEB128) · octets
+//! place   0, or 1 · identity · the row, as a run (`compact`)
 //! ```
 
 use super::packed::{Packed, Row};
+use crate::compact::{Reader, put_run, run_size};
 use crate::identity::EntryId;
 use crate::secret::Secret;
 use ahash::RandomState;
@@ -57,7 +58,7 @@ impl Rows {
 
     /// All rows, in the order of their numbers.
     pub fn each(&self) -> impl Iterator<Item = (EntryId, Row<'_>)> {
-        let full = self.shelves.full.iter().flat_map(|shelf| Places(shelf.expose())).flatten();
+        let full = self.shelves.full.iter().flat_map(Places::of).flatten();
         full.chain(self.shelves.last.iter().flatten().map(|(id, row)| (*id, row.row())))
     }
 
@@ -118,7 +119,7 @@ impl Shelves {
     fn at(&self, number: Number) -> Option<(EntryId, Row<'_>)> {
         let (shelf, place) = whereabouts(number)?;
         match self.full.get(shelf) {
-            Some(shelf) => Places(shelf.expose()).nth(place)?,
+            Some(shelf) => Places::of(shelf).nth(place)?,
             None => self.last.get(place)?.as_ref().map(|(id, row)| (*id, row.row())),
         }
     }
@@ -147,7 +148,7 @@ impl Shelves {
             }
             return before.map(|(_, row)| row);
         };
-        let mut places: Vec<_> = Places(held.expose()).collect();
+        let mut places: Vec<_> = Places::of(held).collect();
         let new = new.as_ref().map(|(id, row)| (*id, row.row()));
         let before = std::mem::replace(places.get_mut(place)?, new).map(|(_, row)| Packed::of(row));
         *held = shelf_of(&places);
@@ -169,55 +170,39 @@ fn shelf_of(places: &[Option<(EntryId, Row<'_>)>]) -> Secret {
 }
 
 fn room(place: &Option<(EntryId, Row<'_>)>) -> usize {
-    let Some((id, row)) = place else { return 1 };
-    let mut length = row.octets().len() >> 7;
-    let mut room = 1 + id.octets().len() + 1 + row.octets().len();
-    while length > 0 {
-        room += 1;
-        length >>= 7;
-    }
-    room
+    place.as_ref().map_or(1, |(id, row)| 1 + id.octets().len() + run_size(row.octets().len()))
 }
 
 fn write(octets: &mut Vec<u8>, place: &Option<(EntryId, Row<'_>)>) {
     let Some((id, row)) = place else { return octets.push(0) };
     octets.push(1);
     octets.extend_from_slice(&id.octets());
-    let mut length = row.octets().len();
-    while length > 0x7f {
-        octets.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
-        length >>= 7;
-    }
-    octets.push(u8::try_from(length).unwrap_or(0));
-    octets.extend_from_slice(row.octets());
+    put_run(octets, row.octets());
 }
 
-/// The places of a shelf that were written, one after the other.
-struct Places<'a>(&'a [u8]);
+/// The places of a shelf, one after the other.
+struct Places<'a>(Reader<'a>);
+
+impl<'a> Places<'a> {
+    fn of(shelf: &'a Secret) -> Places<'a> {
+        Places(Reader::new(shelf.expose()))
+    }
+}
 
 impl<'a> Iterator for Places<'a> {
     type Item = Option<(EntryId, Row<'a>)>;
 
     fn next(&mut self) -> Option<Option<(EntryId, Row<'a>)>> {
-        let (&is_there, rest) = self.0.split_first()?;
-        self.0 = rest;
-        if is_there == 0 {
-            return Some(None);
+        if self.0.is_done() {
+            return None;
         }
-        let (id, mut rest) = rest.split_first_chunk()?;
-        let (mut length, mut shift) = (0_usize, 0_u32);
-        loop {
-            let (&octet, after) = rest.split_first()?;
-            rest = after;
-            length |= usize::from(octet & 0x7f).checked_shl(shift)?;
-            if octet & 0x80 == 0 {
-                break;
+        Some(match self.0.octet() {
+            0 => None,
+            _ => {
+                let id = EntryId::new(self.0.array()?);
+                Some((id, Row::new(self.0.run())))
             }
-            shift += 7;
-        }
-        let (octets, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Some((EntryId::new(*id), Row::new(octets))))
+        })
     }
 }
 
