@@ -204,14 +204,15 @@ impl Kept<()> {
     }
 
     fn sized<const SIZE: usize>(self, octets: &[u8]) -> Arc<KeptUser> {
-        let mut room = Zeroizing::new([0; SIZE]);
-        if let Some(beginning) = room.get_mut(..octets.len()) {
-            beginning.copy_from_slice(octets);
+        let mut kept = self.holding(Within(Zeroizing::new([0; SIZE])));
+        // Written where they stay: what is moved leaves a copy behind.
+        if let Some(room) = Arc::get_mut(&mut kept).and_then(|kept| kept.octets.0.get_mut(..octets.len())) {
+            room.copy_from_slice(octets);
         }
-        self.holding(Within(room))
+        kept
     }
 
-    fn holding<T: AsRef<[u8]> + Send + Sync + 'static>(self, octets: T) -> Arc<KeptUser> {
+    fn holding<T>(self, octets: T) -> Arc<Kept<T>> {
         let Kept { id, role, login_code, awaits, count, account_at, octets: () } = self;
         Arc::new(Kept { id, role, login_code, awaits, count, account_at, octets })
     }
