@@ -72,7 +72,7 @@ impl Play {
         let bindings = Bindings::new(scope);
         if everybody {
             for number in 0..3 {
-                bindings.put(user(number), &[name(number)], OPENING.mono);
+                bindings.put(&user(number), &[name(number)], OPENING.mono);
             }
             bindings.confirm(OPENING.mono);
         }
