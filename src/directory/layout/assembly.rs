@@ -150,8 +150,6 @@ impl Assembly<'_> {
                 }
             }
         }
-        // Users are kept by the million, and a vector grows by fours.
-        tokens.shrink_to_fit();
         if tokens.len() > TOKENS_MAX { Tokens::TooMany(tokens.len()) } else { Tokens::These(tokens) }
     }
 
