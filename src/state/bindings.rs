@@ -5,6 +5,7 @@
 //! be in it. A *cache* (`ask`) holds whom somebody asked for lately: a name that is not in it has to be searched for.
 
 use super::contracts::{Contracts, folded};
+use super::people::{Having, NameKey, People};
 use super::proofs::{Proof, Proofs};
 use crate::clock::Mono;
 use crate::identity::{EntryId, UserName};
@@ -22,8 +23,7 @@ pub struct Bindings {
     scope: Scope,
     contracts: Contracts,
     hashers: [RandomState; 2],
-    names: DashMap<NameKey, Named, RandomState>,
-    users: DashMap<EntryId, Names, RandomState>,
+    people: People,
     /// Until when those are believed who were asked for; nobody in a complete table.
     expiries: DashMap<EntryId, Mono, RandomState>,
     loaded: AtomicBool,
@@ -67,48 +67,6 @@ pub enum Known {
     Stale,
 }
 
-/// A name in the form it is compared in: hashed under two random keys, so that senders cannot choose collisions and a
-/// name costs sixteen octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct NameKey(u64, u64);
-
-/// Who has a name: nearly always one user.
-enum Named {
-    One(Arc<KeptUser>),
-    // Boxed, because the table has room for the larger of both.
-    #[expect(clippy::box_collection, reason = "a vector is three times as large as its box")]
-    Several(Box<Vec<Arc<KeptUser>>>),
-}
-
-/// The names that a user is found by: most have one.
-#[derive(Default)]
-enum Names {
-    #[default]
-    None,
-    One(NameKey),
-    More(Box<[NameKey]>),
-}
-
-impl Names {
-    fn keys(&self) -> &[NameKey] {
-        match self {
-            Names::None => &[],
-            Names::One(key) => std::slice::from_ref(key),
-            Names::More(keys) => keys,
-        }
-    }
-}
-
-impl From<Vec<NameKey>> for Names {
-    fn from(keys: Vec<NameKey>) -> Names {
-        match *keys.as_slice() {
-            [] => Names::None,
-            [key] => Names::One(key),
-            _ => Names::More(keys.into_boxed_slice()),
-        }
-    }
-}
-
 impl Bindings {
     /// An empty table; a complete one answers [`Known::Stale`] until it is confirmed for the first time.
     pub fn new(scope: Scope) -> Bindings {
@@ -116,8 +74,7 @@ impl Bindings {
             scope,
             contracts: Contracts::new(scope),
             hashers: [RandomState::new(), RandomState::new()],
-            names: super::large(),
-            users: super::large(),
+            people: People::default(),
             expiries: DashMap::default(),
             loaded: AtomicBool::new(false),
             confirmed: AtomicU64::new(0),
@@ -150,14 +107,12 @@ impl Bindings {
             return Known::Stale;
         }
         let Some(text) = name.text() else { return Known::Nobody };
-        let found = match self.names.get(&self.key(text)).as_deref() {
-            Some(Named::One(user)) => Known::One(Arc::clone(user)),
-            Some(Named::Several(_)) => Known::Several,
-            None => return self.missing(),
-        };
-        match (&found, self.scope) {
-            (Known::One(user), Scope::Cache { .. }) if !self.is_current(user.id(), now) => Known::Ask,
-            _ => found,
+        match (self.people.named(self.key(text)), self.scope) {
+            (Having::Nobody, Scope::Complete { .. }) => Known::Nobody,
+            (Having::Nobody, Scope::Cache { .. }) => Known::Ask,
+            (Having::One(user), Scope::Cache { .. }) if !self.is_current(user.id(), now) => Known::Ask,
+            (Having::One(user), _) => Known::One(user),
+            (Having::Several, _) => Known::Several,
         }
     }
 
@@ -168,19 +123,12 @@ impl Bindings {
 
     /// The user of this entry, if held.
     pub fn user(&self, id: EntryId) -> Option<Arc<KeptUser>> {
-        let first = *self.users.get(&id)?.keys().first()?;
-        match self.names.get(&first).as_deref()? {
-            Named::One(user) => Some(Arc::clone(user)),
-            Named::Several(users) => users.iter().find(|user| user.id() == id).cloned(),
-        }
+        self.people.user(id)
     }
 
     /// The first thing that `wanted` finds among all users: for operators, not for requests.
-    pub fn find<T>(&self, mut wanted: impl FnMut(&KeptUser) -> Option<T>) -> Option<T> {
-        self.names.iter().find_map(|named| match named.value() {
-            Named::One(user) => wanted(user),
-            Named::Several(users) => users.iter().find_map(|user| wanted(user)),
-        })
+    pub fn find<T>(&self, wanted: impl FnMut(&KeptUser) -> Option<T>) -> Option<T> {
+        self.people.find(wanted)
     }
 
     /// Puts a user in, found by `names`; replaces what was known of the entry.
@@ -188,19 +136,13 @@ impl Bindings {
         self.proofs.forget(user.id);
         let kept = KeptUser::new(user);
         let mut keys: Vec<NameKey> = names.iter().map(|name| self.key(name.as_ref())).collect();
-        keys.sort_unstable_by_key(|key| (key.0, key.1));
+        keys.sort_unstable();
         keys.dedup();
         if let Scope::Cache { lifetime, capacity } = self.scope {
             self.make_room(capacity, now);
             self.expiries.insert(user.id, now.plus(lifetime));
         }
-        let before = self.users.insert(user.id, keys.clone().into()).unwrap_or_default();
-        for key in before.keys().iter().filter(|key| !keys.contains(key)) {
-            self.unname(*key, user.id);
-        }
-        for key in keys {
-            self.name(key, &kept);
-        }
+        self.people.put(&kept, &keys);
         kept
     }
 
@@ -208,17 +150,16 @@ impl Bindings {
     pub fn remove(&self, id: EntryId) {
         self.proofs.forget(id);
         self.expiries.remove(&id);
-        if let Some((_, names)) = self.users.remove(&id) {
-            for key in names.keys() {
-                self.unname(*key, id);
-            }
-        }
+        self.people.remove(id);
     }
 
     /// Removes everybody who is not in `present`: the end of a full refresh.
     pub fn keep_only(&self, present: &HashSet<EntryId>) {
-        let gone: Vec<EntryId> =
-            self.users.iter().map(|held| *held.key()).filter(|id| !present.contains(id)).collect();
+        let mut gone = Vec::new();
+        let _: Option<()> = self.people.find(|user| {
+            gone.extend(Some(user.id()).filter(|id| !present.contains(id)));
+            None
+        });
         for id in gone {
             self.remove(id);
         }
@@ -263,19 +204,12 @@ impl Bindings {
 
     /// How many users are held.
     pub fn len(&self) -> usize {
-        self.users.len()
+        self.people.len()
     }
 
     /// Whether nobody is held.
     pub fn is_empty(&self) -> bool {
-        self.users.is_empty()
-    }
-
-    fn missing(&self) -> Known {
-        match self.scope {
-            Scope::Complete { .. } => Known::Nobody,
-            Scope::Cache { .. } => Known::Ask,
-        }
+        self.people.is_empty()
     }
 
     fn is_current(&self, id: EntryId, now: Mono) -> bool {
@@ -284,49 +218,20 @@ impl Bindings {
 
     /// Pushes somebody out of a full cache: first whoever has expired, else anybody; they are only asked for again.
     fn make_room(&self, capacity: usize, now: Mono) {
-        if self.users.len() < capacity {
+        if self.people.len() < capacity {
             return;
         }
         let gone = self.expiries.iter().find(|expires| **expires <= now).map(|held| *held.key());
-        let gone = gone.or_else(|| self.users.iter().next().map(|held| *held.key()));
+        let gone = gone.or_else(|| self.people.find(|user| Some(user.id())));
         if let Some(id) = gone {
             self.remove(id);
-        }
-    }
-
-    fn name(&self, key: NameKey, user: &Arc<KeptUser>) {
-        let mut named = self.names.entry(key).or_insert_with(|| Named::One(Arc::clone(user)));
-        match named.value_mut() {
-            Named::One(one) if one.id() == user.id() => *one = Arc::clone(user),
-            Named::One(one) => *named = Named::Several(Box::new(vec![Arc::clone(one), Arc::clone(user)])),
-            Named::Several(users) => {
-                users.retain(|other| other.id() != user.id());
-                users.push(Arc::clone(user));
-            }
-        }
-    }
-
-    fn unname(&self, key: NameKey, id: EntryId) {
-        let dashmap::Entry::Occupied(mut named) = self.names.entry(key) else { return };
-        match named.get_mut() {
-            Named::One(one) if one.id() != id => {}
-            Named::One(_) => {
-                named.remove();
-            }
-            Named::Several(users) => {
-                users.retain(|user| user.id() != id);
-                if let [one] = users.as_slice() {
-                    let one = Arc::clone(one);
-                    named.insert(Named::One(one));
-                }
-            }
         }
     }
 
     /// Names are compared as the directory's caseIgnoreMatch does (RFC 4518): case and surplus blanks do not count.
     fn key(&self, name: &str) -> NameKey {
         let [first, second] = &self.hashers;
-        let of = |folded: &[u8]| NameKey(first.hash_one(folded), second.hash_one(folded));
+        let of = |folded: &[u8]| NameKey::of(first.hash_one(folded), second.hash_one(folded));
         match fold_plain(name) {
             Some(folded) => of(&folded),
             None => of(folded(name).as_bytes()),

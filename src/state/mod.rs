@@ -1,5 +1,10 @@
 //! What the daemon remembers, shared between threads: each table is its own type with its own locks.
 
+// By the million.
+mod parts;
+mod people;
+mod slots;
+
 // What must survive a crash.
 pub mod marks;
 pub mod pins;

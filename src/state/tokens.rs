@@ -7,6 +7,7 @@
 //! given up, so there is no moment in which neither tells of the code.
 
 use super::marks::TokenMark;
+use super::slots::Slots;
 use crate::identity::{EntryId, RequestId};
 use crate::otp::{Drift, Step};
 use crate::tokens::{FAILURES_DISABLE, Past};
@@ -15,14 +16,14 @@ use dashmap::{DashMap, Entry};
 
 /// The slots of all tokens that were ever used or tried; a token without a slot has a clean past.
 pub struct Tokens {
-    slots: DashMap<EntryId, Kept, RandomState>,
+    slots: Slots<Kept>,
     /// Of the requests in flight. Whoever needs both tables holds an entry of this one first.
     claims: DashMap<EntryId, Claim, RandomState>,
 }
 
 impl Default for Tokens {
     fn default() -> Tokens {
-        Tokens { slots: super::large(), claims: super::large() }
+        Tokens { slots: Slots::default(), claims: super::large() }
     }
 }
 
@@ -92,7 +93,7 @@ pub enum Renewal {
 impl Tokens {
     /// What is remembered of a token that is bound with this imprint now.
     pub fn past(&self, token: EntryId, imprint: u32, renewal: Renewal) -> Past {
-        self.slots.get(&token).map(|kept| Slot::from(*kept).past(imprint, renewal)).unwrap_or_default()
+        self.slots.get(token).map(|kept| Slot::from(kept).past(imprint, renewal)).unwrap_or_default()
     }
 
     /// Claims a code for `by`, before anybody is asked for the password.
@@ -127,60 +128,66 @@ impl Tokens {
 
     /// Everything that is remembered of a token, as it is now.
     pub fn as_it_is(&self, token: EntryId) -> TokenMark {
-        self.slots.get(&token).map(|kept| Slot::from(*kept)).unwrap_or_default().as_mark(token)
+        self.slots.get(token).map(Slot::from).unwrap_or_default().as_mark(token)
     }
 
     /// The mark of a settled code could not be made durable and nobody was answered: the token is again what it was
     /// `before`, unless it has changed since, or had changed in between. Then the code stays used up: nobody can say
     /// any more who was told what.
     pub fn take_back(&self, before: &TokenMark, version: u32) {
-        let Some(mut kept) = self.slots.get_mut(&before.token) else { return };
-        if kept.version != version || before.version.checked_add(1) != Some(version) {
-            return;
-        }
-        // A version of its own: what was written under the old one, if anything was, is older.
-        *kept = Slot { version: version.saturating_add(1), ..Slot::of(before) }.into();
+        self.slots.change_held(before.token, |kept| {
+            if kept.version == version && before.version.checked_add(1) == Some(version) {
+                // A version of its own: what was written under the old one, if anything was, is older.
+                *kept = Slot { version: version.saturating_add(1), ..Slot::of(before) }.into();
+            }
+        });
     }
 
     /// A wrong code: one more failure in a row for this token.
     pub fn fail(&self, token: EntryId, imprint: u32, renewal: Renewal) -> TokenMark {
-        let mut kept = self.slots.entry(token).or_default();
-        let mut slot = Slot::from(*kept);
-        slot.rebind(imprint, renewal);
-        slot.failures = slot.failures.saturating_add(1);
-        let mark = slot.mark(token);
-        *kept = slot.into();
-        mark
+        self.slots.change(token, |kept| {
+            let mut slot = Slot::from(*kept);
+            slot.rebind(imprint, renewal);
+            slot.failures = slot.failures.saturating_add(1);
+            let mark = slot.mark(token);
+            *kept = slot.into();
+            mark
+        })
     }
 
     /// The user has shown a right code of another token: failures below the limit are over. A disabled token stays
     /// disabled until it is bound anew.
     pub fn forgive(&self, token: EntryId, imprint: u32, renewal: Renewal) -> Option<TokenMark> {
-        let mut kept = self.slots.get_mut(&token)?;
-        let mut slot = Slot::from(*kept);
-        if !(1..FAILURES_DISABLE).contains(&slot.past(imprint, renewal).failures) {
-            return None;
-        }
-        slot.rebind(imprint, renewal);
-        slot.failures = 0;
-        let mark = slot.mark(token);
-        *kept = slot.into();
-        Some(mark)
+        let forgive = |kept: &mut Kept| {
+            let mut slot = Slot::from(*kept);
+            if !(1..FAILURES_DISABLE).contains(&slot.past(imprint, renewal).failures) {
+                return None;
+            }
+            slot.rebind(imprint, renewal);
+            slot.failures = 0;
+            let mark = slot.mark(token);
+            *kept = slot.into();
+            Some(mark)
+        };
+        self.slots.change_held(token, forgive).flatten()
     }
 
     /// Takes over a mark from the journal, if it is newer than what is here.
     pub fn replay(&self, mark: &TokenMark) {
-        let mut kept = self.slots.entry(mark.token).or_default();
-        if mark.version > kept.version {
-            *kept = Slot::of(mark).into();
-        }
+        self.slots.change(mark.token, |kept| {
+            if mark.version > kept.version {
+                *kept = Slot::of(mark).into();
+            }
+        });
     }
 
     /// Hands every slot that is worth keeping to `sink`, while requests go on.
     pub fn each_mark(&self, mut sink: impl FnMut(TokenMark)) {
-        for slot in self.slots.iter().filter(|slot| slot.version > 0) {
-            sink(Slot::from(*slot.value()).as_mark(*slot.key()));
-        }
+        self.slots.each(|token, kept| {
+            if kept.version > 0 {
+                sink(Slot::from(kept).as_mark(token));
+            }
+        });
     }
 
     /// How many tokens are remembered.
@@ -195,7 +202,9 @@ impl Tokens {
 
     /// How many tokens are disabled by too many failures.
     pub fn disabled(&self) -> usize {
-        self.slots.iter().filter(|kept| Slot::from(*kept.value()).failures >= FAILURES_DISABLE).count()
+        let mut disabled = 0;
+        self.slots.each(|_, kept| disabled += usize::from(Slot::from(kept).failures >= FAILURES_DISABLE));
+        disabled
     }
 
     fn take(&self, used: &Use, by: RequestId, change: impl FnOnce(&mut Slot)) -> Option<TokenMark> {
@@ -205,15 +214,16 @@ impl Tokens {
     }
 
     fn settle(&self, used: &Use, change: impl FnOnce(&mut Slot)) -> Option<TokenMark> {
-        let mut kept = self.slots.entry(used.token).or_default();
-        let mut slot = Slot::from(*kept);
-        if !slot.take(used) {
-            return None;
-        }
-        change(&mut slot);
-        let mark = slot.mark(used.token);
-        *kept = slot.into();
-        Some(mark)
+        self.slots.change(used.token, |kept| {
+            let mut slot = Slot::from(*kept);
+            if !slot.take(used) {
+                return None;
+            }
+            change(&mut slot);
+            let mark = slot.mark(used.token);
+            *kept = slot.into();
+            Some(mark)
+        })
     }
 }
 

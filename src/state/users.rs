@@ -4,6 +4,7 @@
 //! who guesses codes: if it cleared their count, whoever knows the password could guess for ever.
 
 use super::marks::UserMark;
+use super::slots::Slots;
 use crate::clock::{Moment, Mono, Wall};
 use crate::identity::EntryId;
 use crate::lockout::{Failure, Lock, Lockout, Rules};
@@ -16,7 +17,7 @@ pub const REPEAT_COUNTS_ONCE: Duration = Duration::from_secs(60);
 
 /// The slots of all users who ever failed; a user without a slot has a clean past.
 pub struct Users {
-    slots: DashMap<EntryId, Kept, RandomState>,
+    slots: Slots<Kept>,
     fingerprints: RandomState,
     /// The last wrong credential of each user who failed within the last minute, and when. Whoever needs both tables
     /// holds an entry of the slots first.
@@ -65,30 +66,31 @@ pub enum Counted {
 
 impl Default for Users {
     fn default() -> Users {
-        Users { slots: super::large(), fingerprints: RandomState::new(), wrong: super::large() }
+        Users { slots: Slots::default(), fingerprints: RandomState::new(), wrong: super::large() }
     }
 }
 
 impl Users {
     /// What is held against the user: of the two counts the one that locks at `now`, or else the higher one.
     pub fn lockout(&self, user: EntryId, now: Wall) -> Lockout {
-        self.slots.get(&user).map(|kept| Slot::from(*kept).worse(now)).unwrap_or_default()
+        self.slots.get(user).map(|kept| Slot::from(kept).worse(now)).unwrap_or_default()
     }
 
     /// One more failure with this credential, unless the same one was counted within the last minute.
     pub fn fail(&self, user: EntryId, guess: Guess, rules: Rules, credential: &[u8], now: Moment) -> Counted {
         let fingerprint = self.fingerprints.hash_one((user, credential));
-        let mut kept = self.slots.entry(user).or_default();
-        if self.repeats(user, fingerprint, now.mono) {
-            return Counted::Already;
-        }
-        self.wrong.insert(user, (fingerprint, now.mono));
-        let mut slot = Slot::from(*kept);
-        let (lockout, failure) = slot.count_of(guess).fail(rules, now.wall);
-        *slot.count_of(guess) = lockout;
-        let mark = slot.mark(user);
-        *kept = slot.into();
-        Counted::Now(mark, failure)
+        self.slots.change(user, |kept| {
+            if self.repeats(user, fingerprint, now.mono) {
+                return Counted::Already;
+            }
+            self.wrong.insert(user, (fingerprint, now.mono));
+            let mut slot = Slot::from(*kept);
+            let (lockout, failure) = slot.count_of(guess).fail(rules, now.wall);
+            *slot.count_of(guess) = lockout;
+            let mark = slot.mark(user);
+            *kept = slot.into();
+            Counted::Now(mark, failure)
+        })
     }
 
     /// Whether the same wrong credential was counted within the last minute.
@@ -115,7 +117,7 @@ impl Users {
 
     /// Everything that is held against a user, as it is now.
     pub fn as_it_is(&self, user: EntryId) -> UserMark {
-        self.slots.get(&user).map(|kept| Slot::from(*kept)).unwrap_or_default().as_mark(user)
+        self.slots.get(user).map(Slot::from).unwrap_or_default().as_mark(user)
     }
 
     /// A success: a proven code clears both counts, a proven password only its own. `None` if nothing was counted.
@@ -128,16 +130,18 @@ impl Users {
 
     /// Changes a slot that is there; `None` if it is the same afterwards.
     fn change(&self, user: EntryId, change: impl FnOnce(&mut Slot)) -> Option<UserMark> {
-        let mut kept = self.slots.get_mut(&user)?;
-        let mut slot = Slot::from(*kept);
-        let before = (slot.codes, slot.passwords);
-        change(&mut slot);
-        if before == (slot.codes, slot.passwords) {
-            return None;
-        }
-        let mark = slot.mark(user);
-        *kept = slot.into();
-        Some(mark)
+        let change = |kept: &mut Kept| {
+            let mut slot = Slot::from(*kept);
+            let before = (slot.codes, slot.passwords);
+            change(&mut slot);
+            if before == (slot.codes, slot.passwords) {
+                return None;
+            }
+            let mark = slot.mark(user);
+            *kept = slot.into();
+            Some(mark)
+        };
+        self.slots.change_held(user, change).flatten()
     }
 
     /// A release: nothing is held against the user any more. `None` if nothing was.
@@ -148,23 +152,31 @@ impl Users {
 
     /// Takes over a mark from the journal, if it is newer than what is here.
     pub fn replay(&self, mark: &UserMark) {
-        let mut kept = self.slots.entry(mark.user).or_default();
-        if mark.version > kept.version {
-            *kept = Slot::of(mark).into();
-        }
+        self.slots.change(mark.user, |kept| {
+            if mark.version > kept.version {
+                *kept = Slot::of(mark).into();
+            }
+        });
     }
 
     /// Hands every slot to `sink`, while requests go on.
     pub fn each_mark(&self, mut sink: impl FnMut(UserMark)) {
-        for slot in self.slots.iter().filter(|slot| slot.version > 0) {
-            sink(Slot::from(*slot.value()).as_mark(*slot.key()));
-        }
+        self.slots.each(|user, kept| {
+            if kept.version > 0 {
+                sink(Slot::from(kept).as_mark(user));
+            }
+        });
     }
 
     /// The users who are locked at `now`.
     pub fn locked(&self, now: Wall) -> Vec<EntryId> {
-        let is_locked = |kept: &Kept| Slot::from(*kept).worse(now).is_locked(now);
-        self.slots.iter().filter(|kept| is_locked(kept.value())).map(|kept| *kept.key()).collect()
+        let mut locked = Vec::new();
+        self.slots.each(|user, kept| {
+            if Slot::from(kept).worse(now).is_locked(now) {
+                locked.push(user);
+            }
+        });
+        locked
     }
 
     /// How many users are remembered.
