@@ -4,26 +4,25 @@
 //! not exist, and a table that has not been confirmed for too long answers nobody, because a revoked token could still
 //! be in it. A *cache* (`ask`) holds whom somebody asked for lately: a name that is not in it has to be searched for.
 
-use super::contracts::{Contracts, folded};
-use super::people::{Having, NameKey, People};
+use super::contracts::Contracts;
+use super::people::{Having, People};
 use super::proofs::{Proof, Proofs};
 use crate::clock::Mono;
 use crate::identity::{EntryId, UserName};
-use crate::tokens::{KeptUser, User};
+use crate::tokens::{DnEnds, KeptUser, User};
 use ahash::RandomState;
-use arrayvec::ArrayVec;
 use dashmap::DashMap;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Users by name. Shared by the directory's tasks, which write, and the workers, which read.
 pub struct Bindings {
     scope: Scope,
     contracts: Contracts,
-    hashers: [RandomState; 2],
     people: People,
+    dn_ends: Mutex<DnEnds>,
     /// Until when those are believed who were asked for; nobody in a complete table.
     expiries: DashMap<EntryId, Mono, RandomState>,
     loaded: AtomicBool,
@@ -73,8 +72,8 @@ impl Bindings {
         Bindings {
             scope,
             contracts: Contracts::new(scope),
-            hashers: [RandomState::new(), RandomState::new()],
             people: People::default(),
+            dn_ends: Mutex::default(),
             expiries: DashMap::default(),
             loaded: AtomicBool::new(false),
             confirmed: AtomicU64::new(0),
@@ -107,7 +106,7 @@ impl Bindings {
             return Known::Stale;
         }
         let Some(text) = name.text() else { return Known::Nobody };
-        match (self.people.named(self.key(text)), self.scope) {
+        match (self.people.named(text), self.scope) {
             (Having::Nobody, Scope::Complete { .. }) => Known::Nobody,
             (Having::Nobody, Scope::Cache { .. }) => Known::Ask,
             (Having::One(user), Scope::Cache { .. }) if !self.is_current(user.id(), now) => Known::Ask,
@@ -134,15 +133,12 @@ impl Bindings {
     /// Puts a user in, found by `names`; replaces what was known of the entry.
     pub fn put(&self, user: &User, names: &[impl AsRef<str>], now: Mono) -> Arc<KeptUser> {
         self.proofs.forget(user.id);
-        let kept = KeptUser::new(user);
-        let mut keys: Vec<NameKey> = names.iter().map(|name| self.key(name.as_ref())).collect();
-        keys.sort_unstable();
-        keys.dedup();
+        let kept = KeptUser::among(user, &mut self.dn_ends.lock().unwrap_or_else(PoisonError::into_inner));
         if let Scope::Cache { lifetime, capacity } = self.scope {
             self.make_room(capacity, now);
             self.expiries.insert(user.id, now.plus(lifetime));
         }
-        self.people.put(&kept, &keys);
+        self.people.put(&kept, names);
         kept
     }
 
@@ -227,27 +223,6 @@ impl Bindings {
             self.remove(id);
         }
     }
-
-    /// Names are compared as the directory's caseIgnoreMatch does (RFC 4518): case and surplus blanks do not count.
-    fn key(&self, name: &str) -> NameKey {
-        let [first, second] = &self.hashers;
-        let of = |folded: &[u8]| NameKey::of(first.hash_one(folded), second.hash_one(folded));
-        match fold_plain(name) {
-            Some(folded) => of(&folded),
-            None => of(folded(name).as_bytes()),
-        }
-    }
-}
-
-/// What nearly every name is: short, ASCII and without blanks. The same result as for any other name, without an
-/// allocation.
-fn fold_plain(name: &str) -> Option<ArrayVec<u8, 64>> {
-    let mut folded = ArrayVec::new();
-    for octet in name.bytes() {
-        let plain = matches!(octet, b'!'..=b'~').then(|| octet.to_ascii_lowercase())?;
-        folded.try_push(plain).ok()?;
-    }
-    Some(folded)
 }
 
 #[cfg(test)]
@@ -288,14 +263,6 @@ mod tests {
         }
         assert!(matches!(look_up(&bindings, "alicesmith", NOW), Known::Nobody));
         assert!(matches!(bindings.look_up(&UserName::new(b"\xff").unwrap(), NOW), Known::Nobody));
-    }
-
-    #[test]
-    fn a_name_is_one_whether_it_is_folded_in_place_or_not() {
-        let bindings = Bindings::new(COMPLETE);
-        for name in ["U001", "a.b@example.jp", &"n".repeat(64), &"n".repeat(65)] {
-            assert_eq!(bindings.key(name), bindings.key(&format!(" {} ", name.to_lowercase())));
-        }
     }
 
     #[test]

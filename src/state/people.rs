@@ -1,20 +1,22 @@
 //! Users by their identity and by their names, by the million.
 //!
 //! ```text
-//! a name ─ hash ─▶ names: numbers of users ─┐
-//!                                            ├─▶ user, and the keys of their names: two with one name are seen to be two
-//! an identity ─ hash ─▶ numbers of users ────┘
+//! a name ─ hash ─▶ numbers of users ──────┐
+//!                                          ├─▶ user: compared with what was looked for
+//! an identity ─ hash ─▶ numbers of users ──┘
 //! ```
 //!
 //! Users stand one behind the other, in room that grows by an eighth; hash tables, of which half is empty now and then, hold
 //! numbers. Whoever needs a part of both holds the one of the names first.
 
 use super::PARTS;
+use super::contracts::folded;
 use super::parts::{Parts, part_of};
 use super::slots;
 use crate::identity::EntryId;
 use crate::tokens::KeptUser;
 use ahash::RandomState;
+use arrayvec::ArrayVec;
 use hashbrown::HashTable;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,12 +24,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A name in the form it is compared in: hashed under two random keys, so that senders cannot choose collisions and a
 /// name costs sixteen octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct NameKey([u32; 4]);
+struct NameKey([u32; 4]);
 
 impl NameKey {
     /// Of two hashes of one name.
     #[expect(clippy::cast_possible_truncation, reason = "they are taken apart")]
-    pub fn of(first: u64, second: u64) -> NameKey {
+    fn of(first: u64, second: u64) -> NameKey {
         NameKey([(first >> 32) as u32, first as u32, (second >> 32) as u32, second as u32])
     }
 
@@ -42,10 +44,17 @@ impl NameKey {
     }
 }
 
+/// How names are compared.
+#[derive(Default)]
+struct Spelling {
+    hashers: [RandomState; 2],
+}
+
 /// Users, by identity and by name.
 #[derive(Default)]
 pub struct People {
     hasher: RandomState,
+    spelling: Spelling,
     users: Parts<Users>,
     names: Parts<HashTable<Bearer>>,
     writing: Mutex<()>,
@@ -65,16 +74,10 @@ struct Number(u32);
 #[derive(Default)]
 struct Users {
     places: HashTable<u32>,
-    held: Vec<Option<Held>>,
+    held: Vec<Option<Arc<KeptUser>>>,
     free: Vec<u32>,
-    /// The names of those who have several, or none.
+    /// The names of those who have others than the one that their entry carries.
     names: HashMap<u32, Box<[NameKey]>, RandomState>,
-}
-
-struct Held {
-    user: Arc<KeptUser>,
-    /// The only name.
-    name: NameKey,
 }
 
 /// Who has a name.
@@ -106,14 +109,45 @@ impl Number {
     }
 }
 
+impl Spelling {
+    /// Names are compared as the directory's caseIgnoreMatch does (RFC 4518): case and surplus blanks do not count.
+    fn key(&self, name: &str) -> NameKey {
+        let [first, second] = &self.hashers;
+        let of = |folded: &[u8]| NameKey::of(first.hash_one(folded), second.hash_one(folded));
+        match fold_plain(name) {
+            Some(folded) => of(&folded),
+            None => of(folded(name).as_bytes()),
+        }
+    }
+
+    fn keys(&self, names: &[impl AsRef<str>]) -> Vec<NameKey> {
+        let mut keys: Vec<NameKey> = names.iter().map(|name| self.key(name.as_ref())).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}
+
+/// What nearly every name is: short, ASCII and without blanks. The same result as for any other name, without an
+/// allocation.
+fn fold_plain(name: &str) -> Option<ArrayVec<u8, 64>> {
+    let mut folded = ArrayVec::new();
+    for octet in name.bytes() {
+        let plain = matches!(octet, b'!'..=b'~').then(|| octet.to_ascii_lowercase())?;
+        folded.try_push(plain).ok()?;
+    }
+    Some(folded)
+}
+
 impl People {
     /// Who has this name.
-    pub fn named(&self, key: NameKey) -> Having {
+    pub fn named(&self, name: &str) -> Having {
+        let key = self.spelling.key(name);
         let names = self.names.read(part_of(key.hash()));
         let mut found = Having::Nobody;
         for bearer in names.iter_hash(spread(key.mark())).filter(|bearer| bearer.mark == key.mark()) {
             let users = self.users.read(bearer.user.part());
-            let Some(user) = users.bearing(bearer.user.place(), key) else { continue };
+            let Some(user) = users.bearing(&self.spelling, bearer.user.place(), key) else { continue };
             match found {
                 Having::Nobody => found = Having::One(Arc::clone(user)),
                 Having::One(_) | Having::Several => return Having::Several,
@@ -126,19 +160,28 @@ impl People {
     pub fn user(&self, id: EntryId) -> Option<Arc<KeptUser>> {
         let (hash, part) = self.whereabouts(id);
         let users = self.users.read(part);
-        held(&users.held, users.place(hash, id)?).map(|held| Arc::clone(&held.user))
+        held(&users.held, users.place(hash, id)?).cloned()
     }
 
     /// The first thing that `wanted` finds among all of them.
     pub fn find<T>(&self, mut wanted: impl FnMut(&KeptUser) -> Option<T>) -> Option<T> {
-        self.users.each().find_map(|users| users.held.iter().flatten().find_map(|held| wanted(&held.user)))
+        self.users.each().find_map(|users| users.held.iter().flatten().find_map(|user| wanted(user)))
     }
 
     /// Puts a user in, found by these names and no others; in place of whoever has the same identity.
-    pub fn put(&self, user: &Arc<KeptUser>, keys: &[NameKey]) {
+    pub fn put(&self, user: &Arc<KeptUser>, names: &[impl AsRef<str>]) {
+        let keys = self.spelling.keys(names);
         let _writing = self.writing();
         let (hash, part) = self.whereabouts(user.id());
-        let (place, before) = self.users.write(part).put(&self.hasher, hash, user, keys);
+        let mut users = self.users.write(part);
+        let (place, before) = match users.place(hash, user.id()) {
+            Some(place) => (place, users.replace(&self.spelling, place, Some(Arc::clone(user)))),
+            None => (users.enter(&self.hasher, hash, user), Vec::new()),
+        };
+        if keys != [self.spelling.key(user.name())] {
+            users.names.insert(place, keys.as_slice().into());
+        }
+        drop(users);
         let number = Number::of(part, place);
         for key in before.iter().filter(|key| !keys.contains(key)) {
             self.unname(*key, number);
@@ -152,7 +195,7 @@ impl People {
     pub fn remove(&self, id: EntryId) {
         let _writing = self.writing();
         let (hash, part) = self.whereabouts(id);
-        let Some((place, names)) = self.users.write(part).remove(hash, id) else { return };
+        let Some((place, names)) = self.users.write(part).remove(&self.spelling, hash, id) else { return };
         let number = Number::of(part, place);
         for key in &names {
             self.unname(*key, number);
@@ -196,82 +239,132 @@ impl People {
 
 impl Users {
     /// The user in this place, if this is one of their names.
-    fn bearing(&self, place: u32, key: NameKey) -> Option<&Arc<KeptUser>> {
-        let held = held(&self.held, place)?;
-        (held.name == key || self.names.get(&place).is_some_and(|names| names.contains(&key)))
-            .then_some(&held.user)
+    fn bearing(&self, spelling: &Spelling, place: u32, key: NameKey) -> Option<&Arc<KeptUser>> {
+        let user = held(&self.held, place)?;
+        let is_theirs = match self.names.get(&place) {
+            Some(names) => names.contains(&key),
+            None => spelling.key(user.name()) == key,
+        };
+        is_theirs.then_some(user)
     }
 
     fn place(&self, hash: u64, id: EntryId) -> Option<u32> {
-        let is_it = |place: &u32| held(&self.held, *place).is_some_and(|held| held.user.id() == id);
+        let is_it = |place: &u32| held(&self.held, *place).is_some_and(|user| user.id() == id);
         self.places.find(hash, is_it).copied()
     }
 
-    /// Gives the user's place, and the names that they had before.
-    fn put(
-        &mut self,
-        hasher: &RandomState,
-        hash: u64,
-        user: &Arc<KeptUser>,
-        keys: &[NameKey],
-    ) -> (u32, Vec<NameKey>) {
-        let (name, several) = match keys {
-            [name] => (*name, None),
-            names => (NameKey::default(), Some(names)),
-        };
-        let new = Some(Held { user: Arc::clone(user), name });
-        let (place, before) = match self.place(hash, user.id()) {
-            Some(place) => (place, self.forget(place, new)),
-            None => (self.enter(hasher, hash, new), Vec::new()),
-        };
-        if let Some(names) = several {
-            self.names.insert(place, names.into());
-        }
-        (place, before)
-    }
-
-    /// Takes a user out; gives the place and the names.
-    fn remove(&mut self, hash: u64, id: EntryId) -> Option<(u32, Vec<NameKey>)> {
-        let is_it = |place: &u32| held(&self.held, *place).is_some_and(|held| held.user.id() == id);
-        let (place, _) = self.places.find_entry(hash, is_it).ok()?.remove();
-        self.free.push(place);
-        Some((place, self.forget(place, None)))
-    }
-
-    fn enter(&mut self, hasher: &RandomState, hash: u64, new: Option<Held>) -> u32 {
-        let place = match self.free.pop() {
-            Some(place) => {
-                if let Some(held) = usize::try_from(place).ok().and_then(|at| self.held.get_mut(at)) {
-                    *held = new;
-                }
+    fn enter(&mut self, hasher: &RandomState, hash: u64, user: &Arc<KeptUser>) -> u32 {
+        let new = Some(Arc::clone(user));
+        let free = self.free.pop().and_then(|place| Some((place, self.held.get_mut(index(place)?)?)));
+        let place = match free {
+            Some((place, held)) => {
+                *held = new;
                 place
             }
             None => slots::put(&mut self.held, new),
         };
-        let hash_of =
-            |place: &u32| held(&self.held, *place).map_or(0, |held| hasher.hash_one(held.user.id()));
+        let hash_of = |place: &u32| held(&self.held, *place).map_or(0, |user| hasher.hash_one(user.id()));
         self.places.insert_unique(hash, place, hash_of);
         place
     }
 
-    /// Puts something else in a place; gives the names of who was there.
-    fn forget(&mut self, place: u32, new: Option<Held>) -> Vec<NameKey> {
-        let Some(held) = usize::try_from(place).ok().and_then(|at| self.held.get_mut(at)) else {
-            return Vec::new();
-        };
-        let Some(before) = std::mem::replace(held, new) else { return Vec::new() };
-        match self.names.remove(&place) {
-            Some(names) => names.into_vec(),
-            None => vec![before.name],
+    /// Takes a user out; gives the place and the names.
+    fn remove(&mut self, spelling: &Spelling, hash: u64, id: EntryId) -> Option<(u32, Vec<NameKey>)> {
+        let is_it = |place: &u32| held(&self.held, *place).is_some_and(|user| user.id() == id);
+        let (place, _) = self.places.find_entry(hash, is_it).ok()?.remove();
+        self.free.push(place);
+        Some((place, self.replace(spelling, place, None)))
+    }
+
+    /// Puts somebody else in a place, or nobody; gives the names of who was there.
+    fn replace(&mut self, spelling: &Spelling, place: u32, new: Option<Arc<KeptUser>>) -> Vec<NameKey> {
+        let held = index(place).and_then(|at| self.held.get_mut(at));
+        let before = held.and_then(|held| std::mem::replace(held, new));
+        match (self.names.remove(&place), before) {
+            (Some(names), _) => names.into_vec(),
+            (None, Some(user)) => vec![spelling.key(user.name())],
+            (None, None) => Vec::new(),
         }
     }
 }
 
-fn held(all: &[Option<Held>], place: u32) -> Option<&Held> {
-    all.get(usize::try_from(place).ok()?)?.as_ref()
+fn held(all: &[Option<Arc<KeptUser>>], place: u32) -> Option<&Arc<KeptUser>> {
+    all.get(index(place)?)?.as_ref()
+}
+
+fn index(place: u32) -> Option<usize> {
+    usize::try_from(place).ok()
 }
 
 /// A table takes its place from the lower bits and compares the seven highest.
 fn spread(mark: u32) -> u64 {
     u64::from(mark).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::{Account, Role, Tokens, User};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn user(id: u8, name: &str) -> Arc<KeptUser> {
+        let user = User {
+            id: EntryId::new([id; 16]),
+            name: name.into(),
+            dn: format!("uid={name},dc=x").into(),
+            contract: None,
+            role: Role::General,
+            login_code: None,
+            account: Account::default(),
+            tokens: Tokens::These(Vec::new()),
+        };
+        KeptUser::new(&user)
+    }
+
+    #[test]
+    fn a_name_is_one_whether_it_is_folded_in_place_or_not() {
+        let spelling = Spelling::default();
+        for name in ["U001", "a.b@example.jp", &"n".repeat(64), &"n".repeat(65)] {
+            assert_eq!(spelling.key(name), spelling.key(&format!(" {} ", name.to_lowercase())));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_found_by_what_they_were_put_in_with_last(
+            acts: Vec<(bool, u8, [bool; 3], u8)>,
+        ) {
+            const NAMES: [&str; 4] = ["a", "b", "C c", "d"];
+            let (people, mut known) = (People::default(), HashMap::<u8, (String, BTreeSet<&str>)>::new());
+            for (goes, id, has, own) in acts {
+                let id = id % 6;
+                if goes {
+                    people.remove(EntryId::new([id; 16]));
+                    known.remove(&id);
+                    continue;
+                }
+                let own = NAMES[usize::from(own % 4)];
+                let names: Vec<&str> = NAMES.into_iter().zip(has).filter_map(|(name, has)| has.then_some(name)).collect();
+                people.put(&user(id, own), &names);
+                known.insert(id, (own.to_owned(), names.into_iter().collect()));
+            }
+            prop_assert_eq!(people.len(), known.len());
+            for id in 0..6 {
+                let found = people.user(EntryId::new([id; 16])).map(|user| user.name().to_owned());
+                prop_assert_eq!(found.as_ref(), known.get(&id).map(|(own, _)| own));
+            }
+            for name in NAMES {
+                let bearers: Vec<u8> = known.iter().filter(|(_, (_, names))| names.contains(name)).map(|(id, _)| *id).collect();
+                match (people.named(&name.to_uppercase()), bearers.as_slice()) {
+                    (Having::Nobody, []) => {}
+                    (Having::One(user), [id]) => prop_assert_eq!(user.id(), EntryId::new([*id; 16])),
+                    (Having::Several, [_, _, ..]) => {}
+                    _ => prop_assert!(false, "{name}: {bearers:?}"),
+                }
+            }
+            let held: usize = people.names.each().map(|names| names.len()).sum();
+            prop_assert_eq!(held, known.values().map(|(_, names)| names.len()).sum::<usize>(), "no name is left over");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Users by the million: each in one piece, read where it lies, without an allocation.
 //!
 //! ```text
-//! kept      DN text · name · contract · account · tokens
+//! kept      DN text (without the end that others have as well) · name · contract · account · tokens
 //! text      a run; it and every number as `compact` writes them
 //! name      0: the value that the DN begins with · n: a text of n - 1 octets follows
 //! contract  0: none · n: a text of n - 1 octets follows
@@ -20,6 +20,7 @@ use crate::identity::{ContractId, EntryId, TokenSerial};
 use crate::otp::{Parameters, Step};
 use crate::secret::{Secret, SecretSlice};
 use arrayvec::ArrayVec;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,40 @@ pub struct Kept<T: ?Sized> {
     count: u8,
     /// Where the account begins.
     account_at: u32,
+    /// What the DN ends with.
+    dn_end: Option<DnEnd>,
     octets: T,
+}
+
+/// What many DNs end with. In a pointer of one word.
+type DnEnd = Arc<Box<str>>;
+
+/// What DNs end with, from the container on: kept once for everybody in it.
+#[derive(Default)]
+pub struct DnEnds(HashMap<Box<str>, DnEnd>);
+
+impl DnEnds {
+    /// So many containers; whoever is in another one keeps the whole DN.
+    const MOST: usize = 4096;
+
+    /// What stands before the end of a DN, and the end.
+    fn apart<'d>(&mut self, dn: &'d str) -> (&'d str, Option<DnEnd>) {
+        // A comma behind a backslash belongs to the value (RFC 4514 §2.4).
+        let container = dn
+            .match_indices(',')
+            .map(|(at, _)| at)
+            .find(|at| !dn.get(..*at).is_some_and(|before| before.ends_with('\\')));
+        let Some((head, end)) = container.and_then(|at| dn.split_at_checked(at)) else { return (dn, None) };
+        if let Some(known) = self.0.get(end) {
+            return (head, Some(Arc::clone(known)));
+        }
+        if self.0.len() >= DnEnds::MOST {
+            return (dn, None);
+        }
+        let new = Arc::new(Box::from(end));
+        self.0.insert(end.into(), Arc::clone(&new));
+        (head, Some(new))
+    }
 }
 
 /// A user as the bindings keep them.
@@ -49,10 +83,16 @@ pub type KeptToken<'a> = Token<&'a str, SecretSlice<'a>>;
 pub type KeptTokens<'a> = Tokens<ArrayVec<KeptToken<'a>, TOKENS_MAX>>;
 
 impl KeptUser {
-    /// Keeps a user.
+    /// Keeps a user by themselves.
     pub fn new(user: &User) -> Arc<KeptUser> {
+        KeptUser::among(user, &mut DnEnds::default())
+    }
+
+    /// Keeps a user among others, of whose DNs these are the ends.
+    pub fn among(user: &User, ends: &mut DnEnds) -> Arc<KeptUser> {
         let mut octets = Zeroizing::new(Vec::with_capacity(room(user)));
-        let account_at = write(user, &mut octets);
+        let (head, dn_end) = ends.apart(&user.dn);
+        let account_at = write(user, head, &mut octets);
         let awaits =
             |tokens: &Vec<Token>| tokens.iter().any(|token| token.standing == Standing::AwaitsConfirmation);
         let fields = Kept {
@@ -62,6 +102,7 @@ impl KeptUser {
             awaits: matches!(&user.tokens, Tokens::These(tokens) if awaits(tokens)),
             count: u8::try_from(user.tokens.all().len()).unwrap_or(u8::MAX),
             account_at,
+            dn_end,
             octets: (),
         };
         fields.with(&octets)
@@ -88,8 +129,9 @@ impl KeptUser {
     }
 
     /// The DN to bind as (for the embedded directory: the name).
-    pub fn dn(&self) -> &str {
-        self.read().text()
+    pub fn dn(&self) -> String {
+        let end = self.dn_end.as_ref().map_or("", |end| &***end);
+        [self.read().text(), end].concat()
     }
 
     /// The name that the entry itself carries, for people.
@@ -200,7 +242,7 @@ impl Kept<()> {
             };
         }
         // With what stands before them, multiples of 16: what the allocator gives anyway.
-        sized!(48 64 80 96 112 128 144 160 176 192 208 224 240 272 304 336 368 432 496 624 752 1008 1520)
+        sized!(40 56 72 88 104 120 136 152 168 184 200 216 232 264 296 328 360 424 488 616 744 1000 1512)
     }
 
     fn sized<const SIZE: usize>(self, octets: &[u8]) -> Arc<KeptUser> {
@@ -213,8 +255,8 @@ impl Kept<()> {
     }
 
     fn holding<T>(self, octets: T) -> Arc<Kept<T>> {
-        let Kept { id, role, login_code, awaits, count, account_at, octets: () } = self;
-        Arc::new(Kept { id, role, login_code, awaits, count, account_at, octets })
+        let Kept { id, role, login_code, awaits, count, account_at, dn_end, octets: () } = self;
+        Arc::new(Kept { id, role, login_code, awaits, count, account_at, dn_end, octets })
     }
 }
 
@@ -249,9 +291,9 @@ fn room(user: &User) -> usize {
 }
 
 /// Gives where the account begins.
-fn write(user: &User, out: &mut Vec<u8>) -> u32 {
-    put_run(out, user.dn.as_bytes());
-    if first_value(&user.dn) == Some(&*user.name) {
+fn write(user: &User, dn: &str, out: &mut Vec<u8>) -> u32 {
+    put_run(out, dn.as_bytes());
+    if first_value(dn) == Some(&*user.name) {
         put_number(out, 0);
     } else {
         optional_text(out, Some(&user.name));
@@ -511,6 +553,21 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_dn_is_kept_once_and_a_comma_within_a_value_ends_nothing() {
+        let mut ends = DnEnds::default();
+        let (one, first) = ends.apart("uid=a,ou=people,dc=x");
+        let (two, second) = ends.apart(r"cn=b\, c,ou=people,dc=x");
+        assert_eq!((one, two), ("uid=a", r"cn=b\, c"));
+        assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
+        assert_eq!(ends.apart("alice").0, "alice");
+        for container in 0..DnEnds::MOST {
+            ends.apart(&format!("uid=a,ou={container}"));
+        }
+        assert_eq!(ends.apart("uid=a,ou=other"), ("uid=a,ou=other", None));
+        assert_eq!((ends.0.len(), ends.apart("uid=b,ou=people,dc=x").0), (DnEnds::MOST, "uid=b"));
+    }
+
+    #[test]
     fn nearly_everybody_is_one_allocation_of_less_than_200_octets() {
         let token = Token {
             id: EntryId::new([2; 16]),
@@ -534,6 +591,6 @@ mod tests {
             tokens: Tokens::These(vec![token]),
         };
         let kept = KeptUser::new(&user);
-        assert!(size_of_val(&*kept) < 180, "{}", size_of_val(&*kept));
+        assert!(size_of_val(&*kept) < 150, "{}", size_of_val(&*kept));
     }
 }

@@ -9,7 +9,7 @@ mod token;
 mod user;
 
 pub use account::{Account, AccountStanding};
-pub use kept::{KeptToken, KeptTokens, KeptUser};
+pub use kept::{DnEnds, KeptToken, KeptTokens, KeptUser};
 pub use past::{FAILURES_DISABLE, Past};
 pub use record::{Contract, Record, Setup, State};
 pub use token::{Defect, Standing, Token};

@@ -167,12 +167,13 @@ impl Ldap {
     ) -> Result<PasswordAnswer, Unavailable> {
         // An empty password asks for an anonymous bind, which succeeds (RFC 4513 §5.1.2), and so does an empty DN. A
         // server that ends strings at NUL sees an empty password where one begins with it.
-        if user.dn().is_empty() || matches!(password.expose(), [] | [0, ..]) {
+        let dn = user.dn();
+        if dn.is_empty() || matches!(password.expose(), [] | [0, ..]) {
             return Ok(PasswordAnswer::Wrong);
         }
         let mut last = Unavailable::Unreachable;
         for link in worth_asking(&self.shared.links) {
-            match link.bind(user.dn(), &password, deadline).await {
+            match link.bind(&dn, &password, deadline).await {
                 Ok(answer) => match meaning(&answer, self.shared.settings.grace_logins) {
                     Meaning::Answer(answer) => return Ok(answer),
                     Meaning::NoAnswer => {

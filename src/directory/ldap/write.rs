@@ -161,7 +161,7 @@ impl Desk<'_> {
         let settings = &self.shared.settings;
         let known = self.shared.bindings.user(id);
         if let Some(user) = known
-            && let Some(entry) = self.user_entry(user.dn(), id).await?
+            && let Some(entry) = self.user_entry(&user.dn(), id).await?
         {
             return Ok(Some(entry));
         }
