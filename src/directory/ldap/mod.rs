@@ -6,6 +6,7 @@
 mod act;
 mod ber;
 mod connection;
+mod differing;
 mod event;
 mod filter;
 mod find;

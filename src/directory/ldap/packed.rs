@@ -61,31 +61,20 @@ pub struct Phrases {
 #[derive(PartialEq, Eq)]
 pub struct Packed(Secret);
 
-/// The same where it stands among others ([`super::rows`]).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Row<'a>(&'a [u8]);
-
 impl Packed {
-    /// Takes a row out from among the others.
-    pub fn of(row: Row<'_>) -> Packed {
-        Packed(Secret::new(row.0))
-    }
-
-    /// The entry where it stands.
-    pub fn row(&self) -> Row<'_> {
-        Row(self.0.expose())
-    }
-}
-
-impl<'a> Row<'a> {
-    /// A row of these octets.
-    pub fn new(octets: &'a [u8]) -> Row<'a> {
-        Row(octets)
+    /// An entry of which these are the octets.
+    pub fn new(octets: &[u8]) -> Packed {
+        Packed(Secret::new(octets))
     }
 
     /// Its octets.
-    pub fn octets(self) -> &'a [u8] {
-        self.0
+    pub fn octets(&self) -> &[u8] {
+        self.0.expose()
+    }
+
+    /// A second copy.
+    pub fn duplicate(&self) -> Packed {
+        Packed(self.0.duplicate())
     }
 }
 
@@ -151,7 +140,8 @@ impl Phrases {
     }
 
     /// Makes an entry whole again.
-    pub fn unpack(&self, Row(packed): Row<'_>, id: EntryId) -> Entry {
+    pub fn unpack(&self, packed: &Packed, id: EntryId) -> Entry {
+        let packed = packed.octets();
         // All the room at once: a buffer that moves leaves keys behind.
         let (mut room, mut values) = (0, 0);
         self.read(packed, &mut |part| match part {
@@ -287,7 +277,7 @@ mod tests {
         ]);
         let phrases = phrases();
         let packed = phrases.pack(RawEntry::again(dn, &content)).unwrap();
-        let entry = phrases.unpack(packed.row(), ID);
+        let entry = phrases.unpack(&packed, ID);
         assert_eq!((entry.dn.as_str(), entry.text("uid")), (dn, Ok(Some("user00012345"))));
         assert_eq!(entry.text("oathTOTPToken"), Ok(Some("cn=t00012345,ou=tokens,dc=example,dc=jp")));
         assert!(entry.is_a("oathTOTPUser") && entry.is_a("top") && !entry.is_a("device"));
@@ -301,7 +291,7 @@ mod tests {
         let content =
             attributes(&[("entryUUID", vec!["1b4e28ba-2fa1-11d2-883f-0016d3cca427"]), ("CN", vec!["a"])]);
         let packed = phrases.pack(RawEntry::again("cn=a", &content)).unwrap();
-        let entry = phrases.unpack(packed.row(), ID);
+        let entry = phrases.unpack(&packed, ID);
         assert_eq!((entry.text("entryUUID"), entry.text("cn")), (Ok(None), Ok(Some("a"))));
     }
 
@@ -326,7 +316,7 @@ mod tests {
             let (phrases, content) = (phrases(), attributes(&all));
             let raw = RawEntry::again(&dn, &content);
             let packed = phrases.pack(raw).unwrap();
-            let entry = phrases.unpack(packed.row(), ID);
+            let entry = phrases.unpack(&packed, ID);
             let whole = Entry::identified(&*dn, ID, raw.attributes().unwrap());
             prop_assert_eq!(&entry.dn, &whole.dn);
             for name in ["objectClass", "uid", "oathSecret", "mail", "cn"] {

@@ -1,19 +1,22 @@
 //! The rows of one content: found by their identity, and by a number that takes a quarter of its room.
 //!
 //! Eight rows share one piece of octets, which wipes itself: a row of 50 octets with an allocation of its own took twice as many.
+//! Neighbours say nearly the same, and so each is written by what differs from the one before it.
 //!
 //! ```text
 //! shelf   eight places
-//! place   0, or 1 · identity · the row, as a run (`compact`)
+//! place   0, or 1 · identity · the row's difference from the one before (`differing`), as a run (`compact`)
 //! ```
 
-use super::packed::{Packed, Row};
+use super::differing;
+use super::packed::Packed;
 use crate::compact::{Reader, put_run, run_size};
 use crate::identity::EntryId;
 use crate::secret::Secret;
 use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// A row's number, the same as long as the row is there; then another may get it. Below [`NUMBERS`].
 pub type Number = u32;
@@ -23,6 +26,12 @@ pub const NUMBERS: Number = 1 << 31;
 
 /// Places of one shelf.
 const PLACES: Number = 8;
+
+/// Octets of an identity.
+const ID: usize = 16;
+
+/// A row with its identity, or an empty place.
+type Place = Option<(EntryId, Packed)>;
 
 /// Rows by identity and by number.
 #[derive(Default)]
@@ -37,7 +46,7 @@ pub struct Rows {
 struct Shelves {
     full: Vec<Secret>,
     /// The rows with the highest numbers, until there are enough for a shelf.
-    last: Vec<Option<(EntryId, Packed)>>,
+    last: Vec<Place>,
 }
 
 impl Rows {
@@ -53,13 +62,13 @@ impl Rows {
 
     /// The identities of all rows.
     pub fn ids(&self) -> impl Iterator<Item = EntryId> {
-        self.each().map(|(id, _)| id)
+        self.given().filter_map(|number| self.id_at(number))
     }
 
     /// All rows, in the order of their numbers.
-    pub fn each(&self) -> impl Iterator<Item = (EntryId, Row<'_>)> {
-        let full = self.shelves.full.iter().flat_map(Places::of).flatten();
-        full.chain(self.shelves.last.iter().flatten().map(|(id, row)| (*id, row.row())))
+    pub fn each(&self) -> impl Iterator<Item = (EntryId, Packed)> {
+        let full = self.shelves.full.iter().flat_map(places_of);
+        full.chain(self.shelves.last.iter().map(again)).flatten()
     }
 
     /// The numbers that have been given; of some of them there may be no row any more.
@@ -73,20 +82,25 @@ impl Rows {
     }
 
     /// The row of this identity.
-    pub fn get(&self, id: EntryId) -> Option<Row<'_>> {
+    pub fn get(&self, id: EntryId) -> Option<Packed> {
         self.at(self.number(id)?).map(|(_, row)| row)
     }
 
     /// The row of this number, with its identity.
-    pub fn at(&self, number: Number) -> Option<(EntryId, Row<'_>)> {
+    pub fn at(&self, number: Number) -> Option<(EntryId, Packed)> {
         self.shelves.at(number)
+    }
+
+    /// The identity of the row of this number.
+    pub fn id_at(&self, number: Number) -> Option<EntryId> {
+        self.shelves.id_at(number)
     }
 
     /// Puts a row in; gives its number, and the row that was there before. `None`: there are as many as numbers.
     pub fn put(&mut self, id: EntryId, row: Packed) -> Option<(Number, Option<Packed>)> {
         let Rows { hasher, shelves, free, numbers } = self;
-        let is_it = |number: &Number| shelves.at(*number).is_some_and(|(held, _)| held == id);
-        let hash_of = |number: &Number| shelves.at(*number).map_or(0, |(held, _)| hasher.hash_one(held));
+        let is_it = |number: &Number| shelves.id_at(*number) == Some(id);
+        let hash_of = |number: &Number| shelves.id_at(*number).map_or(0, |held| hasher.hash_one(held));
         let number = match numbers.entry(hasher.hash_one(id), is_it, hash_of) {
             Entry::Occupied(held) => *held.get(),
             Entry::Vacant(vacant) => {
@@ -101,7 +115,7 @@ impl Rows {
     /// Takes a row out; its number may be another's from the next [`Rows::put`] on.
     pub fn remove(&mut self, id: EntryId) -> Option<(Number, Packed)> {
         let Rows { hasher, shelves, free, numbers } = self;
-        let is_it = |number: &Number| shelves.at(*number).is_some_and(|(held, _)| held == id);
+        let is_it = |number: &Number| shelves.id_at(*number) == Some(id);
         let (number, _) = numbers.find_entry(hasher.hash_one(id), is_it).ok()?.remove();
         let row = shelves.replace(number, None)?;
         free.push(number);
@@ -110,17 +124,25 @@ impl Rows {
 
     /// The number of the row of this identity.
     pub fn number(&self, id: EntryId) -> Option<Number> {
-        let is_it = |number: &Number| self.shelves.at(*number).is_some_and(|(held, _)| held == id);
+        let is_it = |number: &Number| self.shelves.id_at(*number) == Some(id);
         self.numbers.find(self.hasher.hash_one(id), is_it).copied()
     }
 }
 
 impl Shelves {
-    fn at(&self, number: Number) -> Option<(EntryId, Row<'_>)> {
+    fn at(&self, number: Number) -> Place {
         let (shelf, place) = whereabouts(number)?;
         match self.full.get(shelf) {
-            Some(shelf) => Places::of(shelf).nth(place)?,
-            None => self.last.get(place)?.as_ref().map(|(id, row)| (*id, row.row())),
+            Some(shelf) => places_of(shelf).nth(place)?,
+            None => again(self.last.get(place)?),
+        }
+    }
+
+    fn id_at(&self, number: Number) -> Option<EntryId> {
+        let (shelf, place) = whereabouts(number)?;
+        match self.full.get(shelf) {
+            Some(shelf) => Differences::of(shelf).nth(place)?.map(|(id, _)| id),
+            None => self.last.get(place)?.as_ref().map(|(id, _)| *id),
         }
     }
 
@@ -137,22 +159,25 @@ impl Shelves {
     }
 
     /// Puts something else in one place; gives what was there.
-    fn replace(&mut self, number: Number, new: Option<(EntryId, Packed)>) -> Option<Packed> {
+    fn replace(&mut self, number: Number, new: Place) -> Option<Packed> {
         let (shelf, place) = whereabouts(number)?;
-        let Some(held) = self.full.get_mut(shelf) else {
-            let before = std::mem::replace(self.last.get_mut(place)?, new);
-            if self.last.len() == usize::try_from(PLACES).unwrap_or(usize::MAX) {
-                let places = self.last.iter().map(|place| place.as_ref().map(|(id, row)| (*id, row.row())));
-                self.full.push(shelf_of(&places.collect::<Vec<_>>()));
-                self.last.clear();
+        let before = match self.full.get_mut(shelf) {
+            Some(shelf) => {
+                let mut places: Vec<Place> = places_of(shelf).collect();
+                let before = std::mem::replace(places.get_mut(place)?, new);
+                *shelf = shelf_of(&places);
+                before
             }
-            return before.map(|(_, row)| row);
+            None => {
+                let before = std::mem::replace(self.last.get_mut(place)?, new);
+                if self.last.len() == usize::try_from(PLACES).unwrap_or(usize::MAX) {
+                    self.full.push(shelf_of(&self.last));
+                    self.last.clear();
+                }
+                before
+            }
         };
-        let mut places: Vec<_> = Places::of(held).collect();
-        let new = new.as_ref().map(|(id, row)| (*id, row.row()));
-        let before = std::mem::replace(places.get_mut(place)?, new).map(|(_, row)| Packed::of(row));
-        *held = shelf_of(&places);
-        before
+        before.map(|(_, row)| row)
     }
 }
 
@@ -160,48 +185,63 @@ fn whereabouts(number: Number) -> Option<(usize, usize)> {
     Some((usize::try_from(number / PLACES).ok()?, usize::try_from(number % PLACES).ok()?))
 }
 
-fn shelf_of(places: &[Option<(EntryId, Row<'_>)>]) -> Secret {
+fn again(place: &Place) -> Place {
+    place.as_ref().map(|(id, row)| (*id, row.duplicate()))
+}
+
+fn shelf_of(places: &[Place]) -> Secret {
     // All the room at once: a buffer that moves leaves keys behind.
-    let mut octets = Vec::with_capacity(places.iter().map(room).sum());
+    let room = places.iter().flatten().map(|(_, row)| ID + run_size(differing::room(row.octets().len())));
+    let mut octets = Zeroizing::new(Vec::with_capacity(places.len() + room.sum::<usize>()));
+    let mut difference = Zeroizing::new(Vec::new());
+    let mut before: &[u8] = &[];
     for place in places {
-        write(&mut octets, place);
+        let Some((id, row)) = place else {
+            octets.push(0);
+            continue;
+        };
+        octets.push(1);
+        octets.extend_from_slice(&id.octets());
+        difference.zeroize();
+        difference.reserve_exact(differing::room(row.octets().len()));
+        differing::put(&mut difference, before, row.octets());
+        put_run(&mut octets, &difference);
+        before = row.octets();
     }
-    Secret::new(octets)
-}
-
-fn room(place: &Option<(EntryId, Row<'_>)>) -> usize {
-    place.as_ref().map_or(1, |(id, row)| 1 + id.octets().len() + run_size(row.octets().len()))
-}
-
-fn write(octets: &mut Vec<u8>, place: &Option<(EntryId, Row<'_>)>) {
-    let Some((id, row)) = place else { return octets.push(0) };
-    octets.push(1);
-    octets.extend_from_slice(&id.octets());
-    put_run(octets, row.octets());
+    Secret::new(octets.as_slice())
 }
 
 /// The places of a shelf, one after the other.
-struct Places<'a>(Reader<'a>);
+fn places_of(shelf: &Secret) -> impl Iterator<Item = Place> {
+    let mut before = Zeroizing::new(Vec::new());
+    Differences::of(shelf).map(move |place| {
+        let (id, difference) = place?;
+        let mut row = Zeroizing::new(Vec::with_capacity(differing::length(difference)));
+        differing::read(difference, &before, &mut row);
+        before = row;
+        Some((id, Packed::new(&before)))
+    })
+}
 
-impl<'a> Places<'a> {
-    fn of(shelf: &'a Secret) -> Places<'a> {
-        Places(Reader::new(shelf.expose()))
+/// The places of a shelf as they are written.
+struct Differences<'a>(Reader<'a>);
+
+impl<'a> Differences<'a> {
+    fn of(shelf: &'a Secret) -> Differences<'a> {
+        Differences(Reader::new(shelf.expose()))
     }
 }
 
-impl<'a> Iterator for Places<'a> {
-    type Item = Option<(EntryId, Row<'a>)>;
+impl<'a> Iterator for Differences<'a> {
+    type Item = Option<(EntryId, &'a [u8])>;
 
-    fn next(&mut self) -> Option<Option<(EntryId, Row<'a>)>> {
+    fn next(&mut self) -> Option<Option<(EntryId, &'a [u8])>> {
         if self.0.is_done() {
             return None;
         }
         Some(match self.0.octet() {
             0 => None,
-            _ => {
-                let id = EntryId::new(self.0.array()?);
-                Some((id, Row::new(self.0.run())))
-            }
+            _ => Some((EntryId::new(self.0.array()?), self.0.run())),
         })
     }
 }
@@ -226,7 +266,7 @@ mod tests {
         assert!(rows.put(id(1), row("a")).is_some_and(|put| put == (0, None)));
         assert!(rows.put(id(2), row("b")).is_some_and(|put| put == (1, None)));
         assert!(rows.put(id(1), row("c")).is_some_and(|put| put == (0, Some(row("a")))));
-        assert!(rows.get(id(1)) == Some(row("c").row()) && rows.at(1).is_some_and(|(held, _)| held == id(2)));
+        assert!(rows.get(id(1)) == Some(row("c")) && rows.at(1).is_some_and(|(held, _)| held == id(2)));
         assert!(rows.remove(id(1)) == Some((0, row("c"))) && rows.remove(id(1)).is_none());
         assert!(!rows.has(id(1)) && rows.at(0).is_none() && rows.len() == 1);
         assert!(rows.put(id(3), row("d")).is_some_and(|put| put == (0, None)));
@@ -243,7 +283,7 @@ mod tests {
         for id in ids().step_by(2) {
             rows.remove(id).unwrap();
         }
-        assert!(ids().skip(1).step_by(2).all(|id| rows.get(id) == Some(row("a").row())));
+        assert!(ids().skip(1).step_by(2).all(|id| rows.get(id) == Some(row("a"))));
         for (at, id) in ids().enumerate() {
             assert_eq!(rows.has(id), at % 2 == 1, "{at}");
         }

@@ -5,7 +5,7 @@
 
 use super::event::{Event, Events};
 use super::index::Index;
-use super::packed::{Packed, Row};
+use super::packed::Packed;
 use super::reading::{Reading, tell_unusable};
 use super::rows::{Number, Rows};
 use super::settings::Settings;
@@ -171,7 +171,7 @@ impl Table {
                 self.replace(content, id, None, &mut affected);
             }
             for (id, row) in changes.put.each() {
-                self.replace(content, id, Some(Packed::of(row)), &mut affected);
+                self.replace(content, id, Some(row), &mut affected);
             }
         }
         self.refill(affected).await;
@@ -186,7 +186,7 @@ impl Table {
             *self.rows_mut(content) = changes.put;
             for (count, number) in self.rows(content).given().enumerate() {
                 let Some((id, row)) = self.rows(content).at(number) else { continue };
-                let read = self.read_for(content, id, row);
+                let read = self.read_for(content, id, &row);
                 self.enter_row(content, id, number, &read);
                 match content {
                     Content::Users => colliding.extend(self.enter_user(number, &read.entry)),
@@ -239,9 +239,9 @@ impl Table {
         affected: &mut HashSet<EntryId>,
     ) {
         if let Some(row) = &row
-            && self.rows(content).get(id) == Some(row.row())
+            && self.rows(content).get(id).as_ref() == Some(row)
         {
-            return self.changed_unseen(content, id, row.row());
+            return self.changed_unseen(content, id, row);
         }
         let rows = self.rows_mut(content);
         let (number, old) = match row {
@@ -250,8 +250,8 @@ impl Table {
         };
         let (Some(number), old) = (number, old.flatten()) else { return };
         self.at_hand().remove(&id);
-        let old = old.map(|old| self.read_for(content, id, old.row()));
-        let new = self.rows(content).get(id).map(|row| self.read_for(content, id, row));
+        let old = old.map(|old| self.read_for(content, id, &old));
+        let new = self.rows(content).get(id).map(|row| self.read_for(content, id, &row));
         for read in old.iter().chain(&new) {
             self.collect(content, id, read, affected);
         }
@@ -282,7 +282,7 @@ impl Table {
     }
 
     /// Something has changed that we do not read: it may be the password.
-    fn changed_unseen(&self, content: Content, id: EntryId, row: Row<'_>) {
+    fn changed_unseen(&self, content: Content, id: EntryId, row: &Packed) {
         if content == Content::Users && self.bindings.proofs().are_wanted() {
             self.bindings.proofs().forget(self.read(id, row).id);
         }
@@ -336,7 +336,7 @@ impl Table {
         affected.extend(self.ids_of(self.referrers.find(dn, Content::Users), Content::Users));
         // Tokens that name these parameters: their users, too.
         for number in self.referrers.find(dn, Content::Others) {
-            let Some(token) = self.others.at(number).map(|(id, row)| self.read(id, row)) else {
+            let Some(token) = self.others.at(number).map(|(id, row)| self.read(id, &row)) else {
                 continue;
             };
             self.collect_owners(&token, affected);
@@ -357,7 +357,7 @@ impl Table {
         numbers: impl Iterator<Item = Number>,
         content: Content,
     ) -> impl Iterator<Item = EntryId> {
-        numbers.filter_map(move |number| Some(self.rows(content).at(number)?.0))
+        numbers.filter_map(move |number| self.rows(content).id_at(number))
     }
 
     /// Makes users anew and puts them into the bindings.
@@ -386,7 +386,7 @@ impl Table {
 
     /// Makes one user anew; gives the others whose tokens collide with theirs.
     fn enter(&mut self, number: Number) -> HashSet<Number> {
-        match self.users.at(number).map(|(id, row)| self.read(id, row)) {
+        match self.users.at(number).map(|(id, row)| self.read(id, &row)) {
             Some(entry) => self.enter_user(number, &entry),
             None => HashSet::new(),
         }
@@ -417,11 +417,12 @@ impl Table {
 
     /// An entry that users lead to. Tokens are their users' own; everything else many share, and it is kept at hand.
     fn other(&self, number: Number) -> Option<Arc<Entry>> {
-        let (id, row) = self.others.at(number)?;
-        if let Some(entry) = self.at_hand().get(&id) {
+        let known = self.others.id_at(number)?;
+        if let Some(entry) = self.at_hand().get(&known) {
             return Some(Arc::clone(entry));
         }
-        let entry = Arc::new(self.read(id, row));
+        let (id, row) = self.others.at(number)?;
+        let entry = Arc::new(self.read(id, &row));
         if self.settings.layout.holds_key(&entry) {
             return Some(entry);
         }
@@ -438,14 +439,14 @@ impl Table {
     }
 
     /// An entry with its DN where the content's DNs are led to.
-    fn read_for(&self, content: Content, id: EntryId, row: Row<'_>) -> Read {
+    fn read_for(&self, content: Content, id: EntryId, row: &Packed) -> Read {
         let entry = self.read(id, row);
         let is_led_to = content == Content::Others || is_owned(&self.settings.layout);
         let dn = is_led_to.then(|| Dn::parse(&entry.dn)).flatten();
         Read { entry, dn }
     }
 
-    fn read(&self, id: EntryId, row: Row<'_>) -> Entry {
+    fn read(&self, id: EntryId, row: &Packed) -> Entry {
         let entry = self.reading.phrases.unpack(row, id);
         match self.settings.layout.identity() {
             Some(identity) => entry.known_by(identity),
