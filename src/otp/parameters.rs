@@ -29,28 +29,31 @@ impl Default for Parameters {
 }
 
 impl Parameters {
-    /// All of it in six octets, for who keeps many: hash, digits, what moves and by how much, both sides of the window.
-    pub const fn octets(&self) -> [u8; 6] {
+    /// All of it in three octets, for who keeps many: kind, digits and hash; by how much it moves; both sides of the window.
+    pub const fn octets(&self) -> [u8; 3] {
         let (kind, by) = match self.moving {
             Moving::Time { period } => (0, period.0),
             Moving::Counter { look_ahead } => (1, look_ahead.0),
         };
-        [self.algorithm as u8, self.digits.0, kind, by, self.window.back, self.window.forward]
+        [
+            kind << 6 | self.digits.0 << 2 | self.algorithm as u8,
+            by,
+            self.window.back << 4 | self.window.forward,
+        ]
     }
 
     /// Reads what [`Parameters::octets`] gave; `None` for anything else.
-    pub fn read(octets: [u8; 6]) -> Option<Parameters> {
-        let [algorithm, digits, kind, by, back, forward] = octets;
+    pub fn read([first, by, window]: [u8; 3]) -> Option<Parameters> {
         let all = [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512];
         Some(Parameters {
-            algorithm: all.into_iter().find(|one| *one as u8 == algorithm)?,
-            digits: Digits::new(digits.into()).ok()?,
-            moving: match kind {
+            algorithm: all.into_iter().find(|one| *one as u8 == first & 3)?,
+            digits: Digits::new((first >> 2 & 15).into()).ok()?,
+            moving: match first >> 6 {
                 0 => Moving::Time { period: Period::from_seconds(by.into()).ok()? },
                 1 => Moving::Counter { look_ahead: LookAhead::new(by.into()).ok()? },
                 _ => return None,
             },
-            window: Window::new(back.into(), forward.into()).ok()?,
+            window: Window::new((window >> 4).into(), (window & 15).into()).ok()?,
         })
     }
 }

@@ -3,6 +3,7 @@
 // By the million.
 mod parts;
 mod people;
+mod pieces;
 mod slots;
 
 // What must survive a crash.

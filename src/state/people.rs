@@ -6,13 +6,13 @@
 //! an identity ─ hash ─▶ numbers of users ──┘
 //! ```
 //!
-//! Users stand one behind the other, in room that grows by an eighth; hash tables, of which half is empty now and then, hold
-//! numbers. Whoever needs a part of both holds the one of the names first.
+//! Users stand one behind the other; hash tables, of which half is empty now and then, hold their numbers. Whoever needs a
+//! part of both holds the one of the names first.
 
 use super::PARTS;
 use super::contracts::folded;
 use super::parts::{Parts, part_of};
-use super::slots;
+use super::pieces::Pieces;
 use crate::identity::EntryId;
 use crate::tokens::KeptUser;
 use ahash::RandomState;
@@ -74,7 +74,7 @@ struct Number(u32);
 #[derive(Default)]
 struct Users {
     places: HashTable<u32>,
-    held: Vec<Option<Arc<KeptUser>>>,
+    held: Pieces<Option<Arc<KeptUser>>>,
     free: Vec<u32>,
     /// The names of those who have others than the one that their entry carries.
     names: HashMap<u32, Box<[NameKey]>, RandomState>,
@@ -147,7 +147,7 @@ impl People {
         let mut found = Having::Nobody;
         for bearer in names.iter_hash(spread(key.mark())).filter(|bearer| bearer.mark == key.mark()) {
             let users = self.users.read(bearer.user.part());
-            let Some(user) = users.bearing(&self.spelling, bearer.user.place(), key) else { continue };
+            let Some(user) = users.bearing(bearer.user.place(), name, key) else { continue };
             match found {
                 Having::Nobody => found = Having::One(Arc::clone(user)),
                 Having::One(_) | Having::Several => return Having::Several,
@@ -239,11 +239,11 @@ impl People {
 
 impl Users {
     /// The user in this place, if this is one of their names.
-    fn bearing(&self, spelling: &Spelling, place: u32, key: NameKey) -> Option<&Arc<KeptUser>> {
+    fn bearing(&self, place: u32, name: &str, key: NameKey) -> Option<&Arc<KeptUser>> {
         let user = held(&self.held, place)?;
         let is_theirs = match self.names.get(&place) {
             Some(names) => names.contains(&key),
-            None => spelling.key(user.name()) == key,
+            None => user.name().eq_ignore_ascii_case(name) || folded(user.name()) == folded(name),
         };
         is_theirs.then_some(user)
     }
@@ -255,13 +255,13 @@ impl Users {
 
     fn enter(&mut self, hasher: &RandomState, hash: u64, user: &Arc<KeptUser>) -> u32 {
         let new = Some(Arc::clone(user));
-        let free = self.free.pop().and_then(|place| Some((place, self.held.get_mut(index(place)?)?)));
+        let free = self.free.pop().and_then(|place| Some((place, self.held.get_mut(place)?)));
         let place = match free {
             Some((place, held)) => {
                 *held = new;
                 place
             }
-            None => slots::put(&mut self.held, new),
+            None => self.held.push(new),
         };
         let hash_of = |place: &u32| held(&self.held, *place).map_or(0, |user| hasher.hash_one(user.id()));
         self.places.insert_unique(hash, place, hash_of);
@@ -278,7 +278,7 @@ impl Users {
 
     /// Puts somebody else in a place, or nobody; gives the names of who was there.
     fn replace(&mut self, spelling: &Spelling, place: u32, new: Option<Arc<KeptUser>>) -> Vec<NameKey> {
-        let held = index(place).and_then(|at| self.held.get_mut(at));
+        let held = self.held.get_mut(place);
         let before = held.and_then(|held| std::mem::replace(held, new));
         match (self.names.remove(&place), before) {
             (Some(names), _) => names.into_vec(),
@@ -288,12 +288,8 @@ impl Users {
     }
 }
 
-fn held(all: &[Option<Arc<KeptUser>>], place: u32) -> Option<&Arc<KeptUser>> {
-    all.get(index(place)?)?.as_ref()
-}
-
-fn index(place: u32) -> Option<usize> {
-    usize::try_from(place).ok()
+fn held(all: &Pieces<Option<Arc<KeptUser>>>, place: u32) -> Option<&Arc<KeptUser>> {
+    all.get(place)?.as_ref()
 }
 
 /// A table takes its place from the lower bits and compares the seven highest.

@@ -1,9 +1,10 @@
 //! What is remembered of entries by the million: found by their identity, and almost without room that nobody uses.
 //!
-//! A hash table that has just doubled is more than half empty. So values stand one behind the other, in room that grows by an
-//! eighth, and the hash table holds only their numbers, of four octets.
+//! A hash table that has just doubled is more than half empty. So values stand one behind the other, and the hash table holds only
+//! their numbers, of four octets.
 
 use super::parts::{Parts, part_of};
+use super::pieces::Pieces;
 use crate::identity::EntryId;
 use ahash::RandomState;
 use hashbrown::HashTable;
@@ -17,7 +18,7 @@ pub struct Slots<V> {
 
 struct Part<V> {
     numbers: HashTable<u32>,
-    slots: Vec<(EntryId, V)>,
+    slots: Pieces<(EntryId, V)>,
 }
 
 impl<V> Default for Slots<V> {
@@ -28,7 +29,7 @@ impl<V> Default for Slots<V> {
 
 impl<V> Default for Part<V> {
     fn default() -> Part<V> {
-        Part { numbers: HashTable::new(), slots: Vec::new() }
+        Part { numbers: HashTable::new(), slots: Pieces::default() }
     }
 }
 
@@ -38,7 +39,7 @@ impl<V: Copy + Default> Slots<V> {
         let hash = self.hasher.hash_one(id);
         let part = self.parts.read(part_of(hash));
         let number = part.number(hash, id)?;
-        slot(&part.slots, number).map(|(_, value)| *value)
+        part.slots.get(number).map(|(_, value)| *value)
     }
 
     /// Changes what is remembered of an entry; nobody else sees or changes it meanwhile.
@@ -46,13 +47,13 @@ impl<V: Copy + Default> Slots<V> {
         let hash = self.hasher.hash_one(id);
         let mut part = self.parts.write(part_of(hash));
         let Part { numbers, slots } = &mut *part;
-        let is_it = |number: &u32| slot(slots, *number).is_some_and(|(held, _)| *held == id);
-        let hash_of = |number: &u32| slot(slots, *number).map_or(0, |(held, _)| self.hasher.hash_one(held));
+        let is_it = |number: &u32| slots.get(*number).is_some_and(|(held, _)| *held == id);
+        let hash_of = |number: &u32| slots.get(*number).map_or(0, |(held, _)| self.hasher.hash_one(held));
         let number = match numbers.entry(hash, is_it, hash_of) {
             Entry::Occupied(held) => *held.get(),
-            Entry::Vacant(vacant) => *vacant.insert(put(slots, (id, V::default()))).get(),
+            Entry::Vacant(vacant) => *vacant.insert(slots.push((id, V::default()))).get(),
         };
-        match usize::try_from(number).ok().and_then(|at| slots.get_mut(at)) {
+        match slots.get_mut(number) {
             Some((_, value)) => change(value),
             None => change(&mut V::default()),
         }
@@ -63,7 +64,7 @@ impl<V: Copy + Default> Slots<V> {
         let hash = self.hasher.hash_one(id);
         let mut part = self.parts.write(part_of(hash));
         let number = part.number(hash, id)?;
-        part.slots.get_mut(usize::try_from(number).ok()?).map(|(_, value)| change(value))
+        part.slots.get_mut(number).map(|(_, value)| change(value))
     }
 
     /// Tells of all, part by part, while requests go on.
@@ -86,22 +87,9 @@ impl<V: Copy + Default> Slots<V> {
 
 impl<V> Part<V> {
     fn number(&self, hash: u64, id: EntryId) -> Option<u32> {
-        let is_it = |number: &u32| slot(&self.slots, *number).is_some_and(|(held, _)| *held == id);
+        let is_it = |number: &u32| self.slots.get(*number).is_some_and(|(held, _)| *held == id);
         self.numbers.find(hash, is_it).copied()
     }
-}
-
-fn slot<T>(slots: &[T], number: u32) -> Option<&T> {
-    slots.get(usize::try_from(number).ok()?)
-}
-
-/// Puts a value behind the others, in room that grows by an eighth; gives its number.
-pub fn put<T>(slots: &mut Vec<T>, value: T) -> u32 {
-    if slots.len() == slots.capacity() {
-        slots.reserve_exact((slots.len() / 8).max(4));
-    }
-    slots.push(value);
-    u32::try_from(slots.len() - 1).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -121,8 +109,8 @@ mod tests {
             slots.change(EntryId::new(number.to_be_bytes()), |value| value[0] = 1);
         }
         let room: usize =
-            slots.parts.each().map(|part| part.slots.capacity() * size_of::<(EntryId, [u32; 5])>()).sum();
-        assert!(room < 200_000 * 41, "{}", room / 200_000);
+            slots.parts.each().map(|part| part.slots.room() * size_of::<(EntryId, [u32; 5])>()).sum();
+        assert!(room < 200_000 * 43, "{}", room / 200_000);
         assert_eq!(slots.len(), 200_000);
         assert!(
             (0..200_000_u128)
