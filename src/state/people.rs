@@ -255,7 +255,7 @@ impl Users {
 
     fn enter(&mut self, hasher: &RandomState, hash: u64, user: &Arc<KeptUser>) -> u32 {
         let new = Some(Arc::clone(user));
-        let free = self.free.pop().and_then(|place| Some((place, self.held.get_mut(place)?)));
+        let free = self.free.pop().and_then(|place| Some((place, self.held.value_mut(place)?)));
         let place = match free {
             Some((place, held)) => {
                 *held = new;
@@ -278,7 +278,7 @@ impl Users {
 
     /// Puts somebody else in a place, or nobody; gives the names of who was there.
     fn replace(&mut self, spelling: &Spelling, place: u32, new: Option<Arc<KeptUser>>) -> Vec<NameKey> {
-        let held = self.held.get_mut(place);
+        let held = self.held.value_mut(place);
         let before = held.and_then(|held| std::mem::replace(held, new));
         match (self.names.remove(&place), before) {
             (Some(names), _) => names.into_vec(),

@@ -38,7 +38,7 @@ impl<T> Pieces<T> {
     }
 
     /// The same, to change.
-    pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+    pub fn value_mut(&mut self, number: u32) -> Option<&mut T> {
         let (piece, place) = whereabouts(number)?;
         self.0.get_mut(piece)?.get_mut(place)
     }
@@ -83,7 +83,7 @@ mod tests {
         }
         assert!((0..1_000).all(|number| pieces.get(number) == Some(&number)));
         assert!(pieces.get(1_000).is_none() && pieces.get(u32::MAX).is_none());
-        *pieces.get_mut(777).unwrap() = 7;
+        *pieces.value_mut(777).unwrap() = 7;
         assert_eq!(pieces.iter().copied().sum::<u32>(), 499_500 - 770);
         assert_eq!((pieces.len(), pieces.room()), (1_000, 1_024));
     }

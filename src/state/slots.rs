@@ -53,7 +53,7 @@ impl<V: Copy + Default> Slots<V> {
             Entry::Occupied(held) => *held.get(),
             Entry::Vacant(vacant) => *vacant.insert(slots.push((id, V::default()))).get(),
         };
-        match slots.get_mut(number) {
+        match slots.value_mut(number) {
             Some((_, value)) => change(value),
             None => change(&mut V::default()),
         }
@@ -64,7 +64,7 @@ impl<V: Copy + Default> Slots<V> {
         let hash = self.hasher.hash_one(id);
         let mut part = self.parts.write(part_of(hash));
         let number = part.number(hash, id)?;
-        part.slots.get_mut(number).map(|(_, value)| change(value))
+        part.slots.value_mut(number).map(|(_, value)| change(value))
     }
 
     /// Tells of all, part by part, while requests go on.
