@@ -55,7 +55,7 @@ struct Spelling {
 pub struct People {
     hasher: RandomState,
     spelling: Spelling,
-    users: Parts<Users>,
+    users: Parts<Part>,
     names: Parts<HashTable<Bearer>>,
     writing: Mutex<()>,
 }
@@ -72,7 +72,7 @@ struct Bearer {
 struct Number(u32);
 
 #[derive(Default)]
-struct Users {
+struct Part {
     places: HashTable<u32>,
     held: Pieces<Option<Arc<KeptUser>>>,
     free: Vec<u32>,
@@ -237,7 +237,7 @@ impl People {
     }
 }
 
-impl Users {
+impl Part {
     /// The user in this place, if this is one of their names.
     fn bearing(&self, place: u32, name: &str, key: NameKey) -> Option<&Arc<KeptUser>> {
         let user = held(&self.held, place)?;

@@ -55,6 +55,7 @@ impl<V: Copy + Default> Slots<V> {
         };
         match slots.value_mut(number) {
             Some((_, value)) => change(value),
+            // Never: the number was found or given just now.
             None => change(&mut V::default()),
         }
     }
